@@ -1,0 +1,62 @@
+"""The HTTP application: two FastAPI applications, one per API generation, behind one door.
+
+They are separate because they differ in everything around a route: error shape, strictness, OpenAPI document. Every
+module of `api.v1` and `api.v3` that has a `router` is served.
+"""
+
+import pkgutil
+from importlib import import_module
+from types import ModuleType
+
+from fastapi import APIRouter, FastAPI
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from meterhouse.api import problems, v1, v3
+from meterhouse.api.services import Services
+
+V3_PREFIX = "/api/v3"
+
+
+def _routers(package: ModuleType) -> list[APIRouter]:
+    names = sorted(module.name for module in pkgutil.iter_modules(package.__path__))
+    modules = [import_module(f"{package.__name__}.{name}") for name in names]
+    return [module.router for module in modules if hasattr(module, "router")]
+
+
+def _application(package: ModuleType, version: problems.Version, title: str, openapi_url: str) -> FastAPI:
+    app = FastAPI(
+        title=title,
+        version="1.0.0",
+        openapi_url=openapi_url,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        separate_input_output_schemas=True,
+    )
+    problems.install(app, version)
+    for router in _routers(package):
+        app.include_router(router)
+    return app
+
+
+def create_v1() -> FastAPI:
+    """Build the application of `/api/v1` and `/api/v2`."""
+    return _application(v1, "v1", "Meterhouse API v1", "/api/swagger.json")
+
+
+def create_v3() -> FastAPI:
+    """Build the application of `/api/v3`."""
+    return _application(v3, "v3", "Meterhouse API v3", "/api/v3/openapi.json")
+
+
+def create_app(services: Services) -> ASGIApp:
+    """Build what uvicorn serves."""
+    first, third = create_v1(), create_v3()
+    first.state.services = third.state.services = services
+
+    async def door(scope: Scope, receive: Receive, send: Send) -> None:
+        path: str = scope.get("path", "")
+        app = third if path == V3_PREFIX or path.startswith(V3_PREFIX + "/") else first
+        await app(scope, receive, send)
+
+    return door

@@ -1,0 +1,39 @@
+"""What routes are given: a session of the right kind, the namespace, the services."""
+
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Annotated
+
+from fastapi import Depends, Request
+
+from meterhouse.kernel.db import ReadSession, WriteSession
+
+if TYPE_CHECKING:
+    from meterhouse.api.services import Services
+
+
+def services(request: Request) -> "Services":
+    """Return the services that the composition root put on the application."""
+    found: Services = request.app.state.services
+    return found
+
+
+def namespace(request: Request) -> str:
+    """Return the tenant of the request. The open server has one, from its settings."""
+    found: str = request.app.state.services.namespace
+    return found
+
+
+async def _read(request: Request) -> AsyncIterator[ReadSession]:
+    async with request.app.state.services.db.read() as session:
+        yield session
+
+
+async def _write(request: Request) -> AsyncIterator[WriteSession]:
+    async with request.app.state.services.db.write() as session:
+        yield session
+
+
+# "function" scope: the transaction ends before the answer is sent, so an answer never speaks of what is not committed.
+Read = Annotated[ReadSession, Depends(_read, scope="function")]
+Write = Annotated[WriteSession, Depends(_write, scope="function")]
+Namespace = Annotated[str, Depends(namespace)]

@@ -1,0 +1,237 @@
+"""Errors as `application/problem+json`, in the v1 shape and the v3 shape (api-conventions sections 3 to 5 and 23).
+
+v3 answers carry both the AIP members and `extensions`, so that a reader of either shape finds what it looks for.
+"""
+
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any, Literal
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from meterhouse.kernel.errors import DomainError, Issue
+from meterhouse.kernel.ids import new_id
+
+Version = Literal["v1", "v3"]
+
+log = structlog.get_logger(__name__)
+
+_AIP = {
+    400: ("bad-request", "Bad Request", "Bad Request"),
+    401: ("unauthenticated", "Unauthenticated", "A valid token is required"),
+    403: ("unauthorized", "Forbidden", "Permission denied"),
+    404: ("not-found", "Not Found", "The requested entity was not found"),
+    405: ("method-not-allowed", "Method Not Allowed", "The requested method is not allowed"),
+    409: ("resource-conflict", "Conflict", "Conflict"),
+    410: ("gone", "Gone", "The requested resource is no longer available"),
+    412: ("precondition-failed", "Precondition Failed", "Precondition failed"),
+    413: ("request-too-large", "Request Entity Too Large", "The request is too large"),
+    429: ("rate-limited", "Rate Limited", "Too many requests"),
+    500: ("internal", "Internal", "An internal failure occurred"),
+    501: ("not-implemented", "Not Implemented", "The requested functionality is not implemented"),
+    503: ("unavailable", "Unavailable", "The requested service is unavailable"),
+}
+_AIP_PREFIX = "https://kongapi.info/konnect/"
+
+# Pydantic's error types in the words of the contract's rules.
+_RULES = {
+    "missing": "required",
+    "extra_forbidden": "properties",
+    "string_pattern_mismatch": "pattern",
+    "string_too_short": "min_length",
+    "string_too_long": "max_length",
+    "too_short": "min_items",
+    "too_long": "max_items",
+    "enum": "enum",
+    "literal_error": "enum",
+    "greater_than_equal": "minimum",
+    "greater_than": "minimum",
+    "less_than_equal": "maximum",
+    "less_than": "maximum",
+}
+
+
+class ProblemV1(BaseModel):
+    """An error answer of v1."""
+
+    type: str = Field(description="Always `about:blank`.")
+    title: str = Field(description="The reason phrase of the status.")
+    status: int = Field(description="The HTTP status.")
+    detail: str = Field(description="What went wrong and what to do about it.")
+    instance: str = Field(description="Names this request, for the logs.")
+    extensions: dict[str, Any] = Field(description="Structured facts, such as `validationErrors`.")
+
+
+class InvalidParameter(BaseModel):
+    """One wrong member of a v3 request."""
+
+    field: str
+    rule: str | None = None
+    reason: str
+    source: str | None = None
+    choices: list[Any] | None = None
+    minimum: int | None = None
+    maximum: int | None = None
+    dependents: list[Any] | None = None
+
+
+class ProblemV3(BaseModel):
+    """An error answer of v3."""
+
+    type: str = Field(description="A URI that names the kind of error.")
+    status: int = Field(description="The HTTP status.")
+    title: str = Field(description="The kind of error in words.")
+    instance: str = Field(description="Names this request, for the logs.")
+    detail: str = Field(description="What went wrong and what to do about it.")
+    invalid_parameters: list[InvalidParameter] | None = None
+    extensions: dict[str, Any] | None = None
+
+
+def errors(version: Version, *statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return the `responses` of a route for OpenAPI: the statuses it can fail with and their problem schema."""
+    model = ProblemV1 if version == "v1" else ProblemV3
+    schema = {"$ref": f"#/components/schemas/{model.__name__}"}
+    return {
+        status: {
+            "model": model,
+            "description": HTTPStatus(status).phrase,
+            "content": {"application/problem+json": {"schema": schema}},
+        }
+        for status in statuses
+    }
+
+
+def instance_of(request: Request) -> str:
+    """Return `urn:request:<id>`, with the caller's X-Request-Id when it sent one."""
+    if not hasattr(request.state, "request_id"):
+        request.state.request_id = request.headers.get("x-request-id") or new_id()
+    return f"urn:request:{request.state.request_id}"
+
+
+def _problem(status: int, body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> Response:
+    return JSONResponse(dict(body), status, dict(headers or {}), media_type="application/problem+json")
+
+
+def issue_members(issue: Issue) -> dict[str, object]:
+    """Return an issue as an item of `validationErrors`; attributes stand flat and never hide a fixed member."""
+    optional = {"code": issue.code, "field": issue.field, "component": issue.component}
+    given = {name: value for name, value in optional.items() if value}
+    return {**issue.attributes, "message": issue.message, "severity": str(issue.severity), **given}
+
+
+def problem(
+    version: Version,
+    request: Request,
+    status: int,
+    detail: str | None,
+    *,
+    extensions: Mapping[str, object] | None = None,
+    invalid_parameters: Sequence[Mapping[str, object]] = (),
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """Build the answer for an error in the shape of the API version."""
+    body: dict[str, Any]
+    if version == "v1":
+        body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status}
+    else:
+        suffix, title, default = _AIP.get(status, ("error", HTTPStatus(status).phrase, HTTPStatus(status).phrase))
+        body = {"type": _AIP_PREFIX + suffix, "title": title, "status": status}
+        detail = detail or default
+        if invalid_parameters:
+            body["invalid_parameters"] = list(invalid_parameters)
+    if detail:
+        body["detail"] = detail
+    body["instance"] = instance_of(request)
+    if extensions:
+        body["extensions"] = dict(extensions)
+    return _problem(status, body, headers)
+
+
+def _domain_extensions(error: DomainError) -> dict[str, object]:
+    extensions = dict(error.extensions)
+    if error.issues:
+        extensions["validationErrors"] = [issue_members(issue) for issue in error.issues]
+    return extensions
+
+
+def domain_problem(version: Version, request: Request, error: DomainError) -> Response:
+    """Answer an expected failure."""
+    # The status of a coded failure wins over its text: without one message the issues speak for it.
+    message = error.message or "\n".join(issue.message for issue in error.issues)
+    headers = {"Retry-After": "1"} if error.status == HTTPStatus.SERVICE_UNAVAILABLE else None
+    return problem(
+        version,
+        request,
+        error.status,
+        error.prefix + message if message else None,
+        extensions=_domain_extensions(error),
+        headers=headers,
+    )
+
+
+def _source_and_path(location: Sequence[str | int]) -> tuple[str, str]:
+    source = str(location[0]) if location else "body"
+    return source, ".".join(str(part) for part in location[1:])
+
+
+def _json_path(location: Sequence[str | int]) -> str:
+    steps = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in location[1:])
+    return "$" + "".join(steps)
+
+
+def _schema_problem(version: Version, request: Request, error: RequestValidationError) -> Response:
+    errors = error.errors()
+    in_path = [one for one in errors if one["loc"] and one["loc"][0] == "path"]
+    if version == "v3" and in_path:
+        return problem(version, request, 404, None)
+    parameters, issues = [], []
+    for one in errors:
+        source, path = _source_and_path(one["loc"])
+        rule = _RULES.get(one["type"], one["type"])
+        reason = str(one["msg"]).removeprefix("Value error, ")
+        if rule == "properties":
+            reason = f'property "{one["loc"][-1]}" is unsupported'
+        parameters.append({"field": path, "reason": reason, "rule": rule, "source": source})
+        issues.append({"code": rule, "message": reason, "severity": "critical", "field": _json_path(one["loc"])})
+    described = ", ".join(f"{p['field']} [{p['rule']}]: {p['reason']}" for p in parameters)
+    first = parameters[0] if parameters else {"field": "", "reason": "invalid request", "source": "body"}
+    detail = (
+        f"Bad Request: {described}"
+        if version == "v3"
+        else f'request {first["source"]} has an error: at "{first["field"]}": {first["reason"]}'
+    )
+    return problem(
+        version, request, 400, detail, extensions={"validationErrors": issues}, invalid_parameters=parameters
+    )
+
+
+def install(app: FastAPI, version: Version) -> None:
+    """Register the handlers that turn every failure of `app` into a problem."""
+
+    @app.exception_handler(DomainError)
+    async def on_domain_error(request: Request, error: DomainError) -> Response:
+        return domain_problem(version, request, error)
+
+    @app.exception_handler(RequestValidationError)
+    async def on_schema_error(request: Request, error: RequestValidationError) -> Response:
+        return _schema_problem(version, request, error)
+
+    @app.exception_handler(HTTPException)
+    async def on_http_error(request: Request, error: HTTPException) -> Response:
+        detail = None
+        if version == "v3" and error.status_code == HTTPStatus.NOT_FOUND:
+            detail = "The requested route was not found"
+        elif error.status_code == HTTPStatus.BAD_REQUEST:
+            detail = str(error.detail)
+        return problem(version, request, error.status_code, detail, headers=error.headers)
+
+    @app.exception_handler(Exception)
+    async def on_bug(request: Request, error: Exception) -> Response:
+        log.error("request failed", path=request.url.path, method=request.method, exc_info=error)
+        return problem(version, request, 500, None)

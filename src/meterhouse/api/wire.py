@@ -1,0 +1,121 @@
+"""Building blocks of wire schemas: naming, decimals, instants, omitted members (api-conventions sections 6, 15-19)."""
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Annotated, Any, TypeVar
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    StringConstraints,
+    WithJsonSchema,
+)
+from pydantic.alias_generators import to_camel
+
+from meterhouse.kernel.money import plain
+from meterhouse.kernel.periods import Duration
+
+T = TypeVar("T")
+
+
+def _is_none(value: object) -> bool:
+    return value is None
+
+
+# A member that is left out of the answer when it has no value. Use as `description: Opt[str] = None`.
+Opt = Annotated[T | None, Field(exclude_if=_is_none)]
+
+
+class V1Model(BaseModel):
+    """A v1 or v2 schema: camelCase on the wire, unknown members of requests ignored."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="ignore", from_attributes=True)
+
+
+class V3Model(BaseModel):
+    """A v3 schema: snake_case on the wire, unknown members of requests refused."""
+
+    model_config = ConfigDict(extra="forbid", from_attributes=True)
+
+
+def format_instant(instant: datetime) -> str:
+    """Write an instant in RFC 3339: UTC as `Z`, other zones by offset, fractions as short as they can be."""
+    text = instant.isoformat(timespec="microseconds")
+    head, dot, tail = text.partition(".")
+    digits, zone = tail[:6].rstrip("0"), tail[6:]
+    return head + (f"{dot}{digits}" if digits else "") + ("Z" if zone in ("+00:00", "") else zone)
+
+
+def _to_utc(instant: datetime) -> datetime:
+    if instant.tzinfo is None:
+        raise ValueError("must be an RFC 3339 instant with an offset or Z")
+    return instant.astimezone(UTC)
+
+
+def _instant_text_only(value: object) -> object:
+    if isinstance(value, int | float):
+        raise ValueError("must be an RFC 3339 instant, not a number")
+    return value
+
+
+# An instant: any offset on input, UTC inside and on output.
+Instant = Annotated[
+    datetime,
+    BeforeValidator(_instant_text_only),
+    AfterValidator(_to_utc),
+    PlainSerializer(format_instant, return_type=str, when_used="json"),
+    WithJsonSchema({"type": "string", "format": "date-time"}),
+]
+
+DECIMAL_PATTERN = r"^\-?[0-9]+(\.[0-9]+)?$"
+
+
+def _decimal_from_text(value: object) -> object:
+    if isinstance(value, Decimal):
+        return value
+    if not isinstance(value, str) or not re.fullmatch(DECIMAL_PATTERN, value):
+        raise ValueError('must be a decimal number written as a string, such as "12.50"')
+    return Decimal(value)
+
+
+# Money, prices and quantities: a decimal string without exponent; shortest form on output.
+Numeric = Annotated[
+    Decimal,
+    BeforeValidator(_decimal_from_text),
+    PlainSerializer(plain, return_type=str, when_used="json"),
+    WithJsonSchema({"type": "string", "pattern": DECIMAL_PATTERN}),
+]
+
+
+def _duration(value: object) -> object:
+    return Duration.parse(value) if isinstance(value, str) else value
+
+
+# An ISO 8601 duration; the units it was written in are kept.
+ISODuration = Annotated[
+    Duration,
+    BeforeValidator(_duration),
+    PlainSerializer(str, return_type=str, when_used="json"),
+    WithJsonSchema({"type": "string", "format": "duration"}),
+]
+
+ULID_PATTERN = r"^[0-7][0-9A-HJKMNP-TV-Z]{25}$"
+KEY_PATTERN = r"^[a-z0-9]+(?:_[a-z0-9]+)*$"
+
+Ulid = Annotated[str, StringConstraints(pattern=ULID_PATTERN)]
+ResourceKey = Annotated[str, StringConstraints(pattern=KEY_PATTERN, min_length=1, max_length=64)]
+ExternalKey = Annotated[str, StringConstraints(min_length=1, max_length=256)]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=256)]
+Description = Annotated[str, StringConstraints(max_length=1024)]
+CurrencyCode = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
+
+
+def dump(value: BaseModel | Mapping[str, Any]) -> dict[str, Any]:
+    """Return the JSON form of a wire object, by alias."""
+    return value.model_dump(mode="json", by_alias=True) if isinstance(value, BaseModel) else dict(value)

@@ -1,0 +1,1 @@
+"""Charges, invoices and how they come from subscriptions."""

@@ -1,0 +1,1 @@
+"""From quantity to money: pure functions, no session, no clock (rating spec)."""

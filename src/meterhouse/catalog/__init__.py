@@ -1,0 +1,1 @@
+"""What is sold: features, plans, prices and rate cards, tax codes."""

@@ -1,0 +1,1 @@
+"""The floor everything stands on: clock, ids, money, periods, errors, pages, database sessions, jobs and locks."""

@@ -1,0 +1,16 @@
+"""Advisory locks that last until the end of the transaction."""
+
+from sqlalchemy import text
+
+from meterhouse.kernel.db import WriteSession
+
+
+async def lock(session: WriteSession, *key: str) -> None:
+    """Wait for, then hold, the lock named by the parts of `key` until the transaction ends.
+
+    Take several locks in sorted order of their keys, or two transactions can wait for each other. Names in use:
+    `("customer", namespace, id, "billing")` around everything that changes a customer's charges or invoices,
+    `("customer", namespace, id, "subscription")`, `("ledger", account_id)`, `("catalog", kind, namespace, key)`.
+    """
+    name = "\x1f".join(key)
+    await session.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))"), {"name": name})

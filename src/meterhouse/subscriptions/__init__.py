@@ -1,0 +1,1 @@
+"""A customer's own commercial schedule: phases and items in time, made from a plan."""

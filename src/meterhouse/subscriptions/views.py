@@ -1,0 +1,79 @@
+"""A stored subscription as an immutable value: what billing, the wire and tests read.
+
+All intervals are half-open and already clipped: a phase to its neighbours and the subscription's end, an item version
+to its phase. `active_to` None means open-ended. Terms: subscriptions sections 1 and 3.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from meterhouse.catalog.prices import SettlementMode
+from meterhouse.catalog.ratecards import RateCard
+from meterhouse.kernel.periods import Duration, Recurrence
+
+
+@dataclass(frozen=True, slots=True)
+class ItemVersion:
+    """One version of an item: the rate card that holds from `active_from` to `active_to`.
+
+    `version` is the index in time order among the versions of one key in one phase, from 0; with phase key and item key
+    it is the stable identity (`id` is the row's and may change when the schedule is edited).
+    """
+
+    id: str
+    key: str
+    version: int
+    rate_card: RateCard
+    active_from: datetime
+    active_to: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseView:
+    """One phase with its item versions, ordered by key, then version."""
+
+    id: str
+    key: str
+    name: str
+    description: str | None
+    active_from: datetime
+    active_to: datetime | None
+    items: tuple[ItemVersion, ...]
+    metadata: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class PlanReference:
+    """The plan version that a subscription was made from."""
+
+    id: str
+    key: str
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class SubscriptionView:
+    """A subscription with its whole schedule, phases in order of time. The status is derived, never stored."""
+
+    id: str
+    namespace: str
+    customer_id: str
+    plan: PlanReference | None
+    name: str
+    description: str | None
+    metadata: dict[str, str]
+    currency: str
+    settlement_mode: SettlementMode
+    pro_rating_enabled: bool
+    billing_cadence: Duration
+    billing_anchor: datetime
+    active_from: datetime
+    active_to: datetime | None
+    created_at: datetime
+    updated_at: datetime
+    deleted_at: datetime | None
+    phases: tuple[PhaseView, ...]
+
+    def recurrence(self, cadence: Duration | None = None) -> Recurrence:
+        """Return the recurrence of `cadence` (default: the billing cadence) from the billing anchor."""
+        return Recurrence(cadence or self.billing_cadence, self.billing_anchor)

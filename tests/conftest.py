@@ -1,0 +1,3 @@
+"""Fixtures of the whole suite. See `tests/fixtures` for what each gives."""
+
+pytest_plugins = ["tests.fixtures.databases"]
