@@ -5,8 +5,8 @@ from typing import Annotated, Any, Generic, TypeVar
 
 from fastapi import Depends, Query, Request
 
+from meterhouse.api.problems import InvalidParameterError
 from meterhouse.api.wire import V1Model, V3Model
-from meterhouse.kernel.errors import InvalidInput, Issue
 from meterhouse.kernel.pages import Page, PageRequest
 
 T = TypeVar("T")
@@ -73,8 +73,8 @@ def _whole(request: Request, name: str, default: int) -> int:
         raise _page_error(f"page[{name}]", "must be a whole number") from None
 
 
-def _page_error(field: str, reason: str) -> InvalidInput:
-    return InvalidInput(f"{field}: {reason}", issues=[Issue("page", reason, field)])
+def _page_error(field: str, reason: str) -> InvalidParameterError:
+    return InvalidParameterError(field, reason)
 
 
 def v3_page(
@@ -88,7 +88,7 @@ def v3_page(
     """Read `page[number]` and `page[size]`.
 
     Raises:
-        InvalidInput: a member of `page` is unknown, no whole number or out of range.
+        InvalidParameterError: a member of `page` is unknown, no whole number or out of range.
     """
     for name in request.query_params:
         if name.startswith("page[") and name not in ("page[size]", "page[number]"):

@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from meterhouse.kernel.errors import DomainError, Issue
+from meterhouse.kernel.errors import DomainError, InvalidInput, Issue
 from meterhouse.kernel.ids import new_id
 
 Version = Literal["v1", "v3"]
@@ -66,6 +66,17 @@ class ProblemV1(BaseModel):
     detail: str = Field(description="What went wrong and what to do about it.")
     instance: str = Field(description="Names this request, for the logs.")
     extensions: dict[str, Any] = Field(description="Structured facts, such as `validationErrors`.")
+
+
+class InvalidParameterError(InvalidInput):
+    """A query parameter that a hand-written parser refuses: 400 with one entry in `invalid_parameters` of v3."""
+
+    prefix = "Bad Request: "
+
+    def __init__(self, field: str, reason: str, *, rule: str | None = None) -> None:
+        self.parameter = {"field": field, "reason": reason, "source": "query"} | ({"rule": rule} if rule else {})
+        described = f"{field} [{rule}]: {reason}" if rule else f"{field}: {reason}"
+        super().__init__(described, issues=[Issue(rule or "", reason, field)])
 
 
 class InvalidParameter(BaseModel):
@@ -171,6 +182,7 @@ def domain_problem(version: Version, request: Request, error: DomainError) -> Re
         error.status,
         error.prefix + message if message else None,
         extensions=_domain_extensions(error),
+        invalid_parameters=[error.parameter] if isinstance(error, InvalidParameterError) else (),
         headers=headers,
     )
 
