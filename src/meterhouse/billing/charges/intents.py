@@ -39,7 +39,7 @@ class ChargeIntent:
     billing_period: Period
     invoice_at: datetime
     feature_key: str | None = None
-    discounts: Discounts = Discounts()
+    discounts: Discounts = field(default_factory=Discounts)
     unit_conversion: UnitConversion | None = None
     tax_config: TaxConfig | None = None
     prorate: bool = False
