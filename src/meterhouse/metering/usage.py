@@ -1,0 +1,40 @@
+"""Usage of a meter as one number: what billing and entitlements ask for."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import Protocol
+
+from meterhouse.kernel.periods import Period
+from meterhouse.metering.filters import Filter
+from meterhouse.metering.meters import Meter
+
+
+@dataclass(frozen=True, slots=True)
+class UsageRequest:
+    """Which usage to measure.
+
+    Attributes:
+        namespace: the tenant.
+        meter: the definition that is applied to the raw events.
+        subjects: event subjects whose usage is aggregated together; none means no usage.
+        period: event times that count, half-open.
+        stored_before: count only events stored strictly before this instant; None counts all that is stored.
+        filters: conditions on the meter's dimensions, by name.
+    """
+
+    namespace: str
+    meter: Meter
+    subjects: tuple[str, ...]
+    period: Period
+    stored_before: datetime | None = None
+    filters: Mapping[str, Filter] = field(default_factory=dict)
+
+
+class UsageReader(Protocol):
+    """Anything that can measure usage."""
+
+    async def quantity(self, request: UsageRequest) -> Decimal:
+        """Return the meter's aggregate over the request, exactly; 0 when no event carries a usable value."""
+        ...
