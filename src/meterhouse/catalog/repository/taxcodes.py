@@ -1,0 +1,44 @@
+"""Queries on tax codes."""
+
+from collections.abc import Collection, Sequence
+
+from sqlalchemy import case, select
+
+from meterhouse.catalog.models import TaxCodeRow, TaxDefaultsRow
+from meterhouse.kernel.db import ReadSession
+
+
+async def find(session: ReadSession, namespace: str, tax_code_id: str) -> TaxCodeRow | None:
+    """Return the live tax code of that id."""
+    query = select(TaxCodeRow).where(
+        TaxCodeRow.namespace == namespace, TaxCodeRow.id == tax_code_id, TaxCodeRow.deleted_at.is_(None)
+    )
+    return (await session.scalars(query)).one_or_none()
+
+
+async def by_keys(session: ReadSession, namespace: str, keys: Collection[str]) -> Sequence[TaxCodeRow]:
+    """Return the live tax codes of those keys."""
+    query = select(TaxCodeRow).where(
+        TaxCodeRow.namespace == namespace, TaxCodeRow.key.in_(keys), TaxCodeRow.deleted_at.is_(None)
+    )
+    return (await session.scalars(query)).all()
+
+
+async def find_by_mapping(session: ReadSession, namespace: str, app_type: str, code: str) -> TaxCodeRow | None:
+    """Return the live tax code with that mapping: the system's own first, then the oldest."""
+    query = (
+        select(TaxCodeRow)
+        .where(
+            TaxCodeRow.namespace == namespace,
+            TaxCodeRow.app_mappings.contains({app_type: code}),
+            TaxCodeRow.deleted_at.is_(None),
+        )
+        .order_by(case((TaxCodeRow.managed_by_system, 0), else_=1), TaxCodeRow.created_at, TaxCodeRow.id)
+        .limit(1)
+    )
+    return (await session.scalars(query)).one_or_none()
+
+
+async def find_defaults(session: ReadSession, namespace: str) -> TaxDefaultsRow | None:
+    """Return the namespace's default tax codes."""
+    return await session.get(TaxDefaultsRow, namespace)
