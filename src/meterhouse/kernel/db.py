@@ -13,6 +13,7 @@ from typing import Any, NewType
 
 from sqlalchemy import DateTime, MetaData, Numeric, String, text
 from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -22,6 +23,13 @@ ReadSession = NewType("ReadSession", AsyncSession)
 WriteSession = NewType("WriteSession", ReadSession)
 
 JSONObject = dict[str, Any]
+
+
+def violated(error: IntegrityError) -> str:
+    """Return the name of the constraint or unique index that a statement broke."""
+    # SQLAlchemy wraps asyncpg's error twice; only the innermost knows the constraint.
+    cause = error.orig.__cause__ if error.orig is not None else None
+    return getattr(cause, "constraint_name", None) or ""
 
 
 class Base(DeclarativeBase):
