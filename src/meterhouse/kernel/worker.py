@@ -106,7 +106,7 @@ class JobWorker:
         except asyncio.CancelledError:
             await self._put_back(claim)
             raise
-        except Exception as error:  # one failing job must not end the worker; it is kept and tried again
+        except Exception as error:  # noqa: BLE001 - one failing job must not end the worker; it is kept, logged and tried again
             await self._failed(claim, error)
         else:
             await self._done(claim)
