@@ -18,6 +18,7 @@ class FeatureRow(Timestamps, Base):
         Index("uq_features_live_key", "namespace", "key", unique=True, postgresql_where=text("archived_at IS NULL")),
         Index("ix_features_namespace_key", "namespace", "key"),
         Index("ix_features_namespace_meter_id", "namespace", "meter_id"),
+        CheckConstraint("(meter_id IS NULL) = (meter_key IS NULL)", "meter"),
         CheckConstraint("meter_id IS NOT NULL OR meter_filters = '{}'::jsonb", "filters_need_a_meter"),
     )
 
@@ -29,6 +30,8 @@ class FeatureRow(Timestamps, Base):
     # Plain `metadata` is SQLAlchemy's own attribute, hence the longer names in Python only.
     metadata_: Mapped[dict[str, str]] = mapped_column("metadata")
     meter_id: Mapped[str | None]
+    # A meter's key never changes, so the copy cannot go stale.
+    meter_key: Mapped[str | None]
     meter_filters: Mapped[JSONObject]
     unit_cost: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
     archived_at: Mapped[datetime | None]
