@@ -1,1 +1,1 @@
-
+"""Customers, the subject keys that attribute usage to them, and subjects."""

@@ -1,0 +1,28 @@
+"""What domains above customers say before a customer changes or goes.
+
+Customers know nothing of subscriptions or invoices, so those hand in their rules here; the composition root collects
+them. Guards run inside the transaction, under the customer's locks, and refuse by raising a `DomainError`.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from meterhouse.customers.customer import Customer
+from meterhouse.kernel.db import WriteSession
+
+DeletionGuard = Callable[[WriteSession, Customer], Awaitable[None]]
+"""Refuses the deletion of a customer by raising."""
+
+ChangeGuard = Callable[[WriteSession, Customer, Customer], Awaitable[None]]
+"""Refuses the change from the first customer to the second by raising."""
+
+
+@dataclass(frozen=True, slots=True)
+class Guards:
+    """The guards of all domains above."""
+
+    deletion: tuple[DeletionGuard, ...] = ()
+    change: tuple[ChangeGuard, ...] = ()
+
+    def __add__(self, other: "Guards") -> "Guards":
+        return Guards(self.deletion + other.deletion, self.change + other.change)

@@ -1,0 +1,161 @@
+"""Queries on customers, attributions and subjects."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, any_, bindparam, func, or_, select, update
+from sqlalchemy.dialects.postgresql import ARRAY, insert
+from sqlalchemy.orm import InstrumentedAttribute
+from sqlalchemy.types import String
+
+from meterhouse.customers.models import AttributionRow, CustomerRow, SubjectRow
+from meterhouse.kernel import clock
+from meterhouse.kernel.conditions import Condition, Sort, order_by
+from meterhouse.kernel.db import ReadSession, WriteSession
+from meterhouse.kernel.ids import new_id
+from meterhouse.kernel.pages import PageRequest
+
+
+@dataclass(frozen=True, slots=True)
+class CustomerFilter:
+    """Which customers a list shows; conditions are combined with AND.
+
+    Attributes:
+        subject: a condition that one of the customer's live subject keys meets.
+        among: queries of customer ids from domains above; the customer must be in each.
+    """
+
+    key: Condition | None = None
+    name: Condition | None = None
+    primary_email: Condition | None = None
+    subject: Condition | None = None
+    among: tuple[Select[tuple[str]], ...] = ()
+    include_deleted: bool = False
+
+
+SORT_COLUMNS = {"id": CustomerRow.id, "name": CustomerRow.name, "created_at": CustomerRow.created_at}
+
+
+def _one_of(column: InstrumentedAttribute[str], values: Collection[str]) -> ColumnElement[bool]:
+    # One array parameter instead of IN: a statement takes 32767 parameters at most.
+    return column == any_(bindparam(None, list(values), type_=ARRAY(String)))
+
+
+async def by_ids(session: ReadSession, namespace: str, ids: Collection[str]) -> Sequence[CustomerRow]:
+    """Return the customers with these ids, deleted ones too."""
+    query = select(CustomerRow).where(CustomerRow.namespace == namespace, _one_of(CustomerRow.id, ids))
+    return (await session.scalars(query)).all()
+
+
+async def by_id(session: ReadSession, namespace: str, customer_id: str) -> CustomerRow | None:
+    """Return the customer with this id as the database has it now, also when it is deleted."""
+    query = select(CustomerRow).where(CustomerRow.namespace == namespace, CustomerRow.id == customer_id)
+    return await session.scalar(query.execution_options(populate_existing=True))
+
+
+async def by_id_or_key(session: ReadSession, namespace: str, id_or_key: str) -> CustomerRow | None:
+    """Return the customer with this id, deleted or not, or the live one with this key; the lowest id wins."""
+    live_key = (CustomerRow.key == id_or_key) & CustomerRow.deleted_at.is_(None)
+    query = select(CustomerRow).where(CustomerRow.namespace == namespace, or_(CustomerRow.id == id_or_key, live_key))
+    return await session.scalar(query.order_by(CustomerRow.id).limit(1))
+
+
+async def listed(
+    session: ReadSession, namespace: str, chosen: CustomerFilter, sorts: Sequence[Sort], page: PageRequest
+) -> tuple[Sequence[CustomerRow], int]:
+    """Return one page of customers and how many match."""
+    clauses = [CustomerRow.namespace == namespace]
+    conditions: list[tuple[Condition | None, Any]] = [
+        (chosen.key, CustomerRow.key),
+        (chosen.name, CustomerRow.name),
+        (chosen.primary_email, CustomerRow.primary_email),
+    ]
+    clauses += [condition.clause(column) for condition, column in conditions if condition is not None]
+    if not chosen.include_deleted:
+        clauses.append(CustomerRow.deleted_at.is_(None))
+    if chosen.subject is not None:
+        held = select(AttributionRow.customer_id).where(
+            AttributionRow.namespace == namespace,
+            AttributionRow.is_subject_key,
+            AttributionRow.deleted_at.is_(None),
+            chosen.subject.clause(AttributionRow.subject),
+        )
+        clauses.append(CustomerRow.id.in_(held))
+    clauses += [CustomerRow.id.in_(query) for query in chosen.among]
+    total = await session.scalar(select(func.count()).select_from(CustomerRow).where(*clauses))
+    ordering = order_by(sorts, SORT_COLUMNS, last=CustomerRow.id)
+    rows = await session.scalars(
+        select(CustomerRow).where(*clauses).order_by(*ordering).offset(page.offset).limit(page.size)
+    )
+    return rows.all(), total or 0
+
+
+async def subject_keys(session: ReadSession, rows: Collection[CustomerRow]) -> dict[str, tuple[str, ...]]:
+    """Return the subject keys of customers, ascending; of deleted ones those they had when they were deleted."""
+    owner = CustomerRow.__table__.c
+    query = (
+        select(AttributionRow.customer_id, AttributionRow.subject)
+        .join(CustomerRow, owner.id == AttributionRow.customer_id)
+        .where(
+            _one_of(AttributionRow.customer_id, [row.id for row in rows]),
+            AttributionRow.is_subject_key,
+            AttributionRow.deleted_at.is_not_distinct_from(owner.deleted_at),
+        )
+        .order_by(AttributionRow.subject.collate("C"))
+    )
+    found: dict[str, list[str]] = {}
+    for customer_id, subject in await session.execute(query):
+        found.setdefault(customer_id, []).append(subject)
+    return {row.id: tuple(found.get(row.id, ())) for row in rows}
+
+
+async def attributions(session: ReadSession, namespace: str, subjects: Collection[str]) -> Sequence[AttributionRow]:
+    """Return who holds these strings now."""
+    query = select(AttributionRow).where(
+        AttributionRow.namespace == namespace,
+        AttributionRow.deleted_at.is_(None),
+        _one_of(AttributionRow.subject, subjects),
+    )
+    return (await session.scalars(query)).all()
+
+
+async def attributions_of(session: ReadSession, customer_id: str) -> Sequence[AttributionRow]:
+    """Return the live attributions of one customer."""
+    query = select(AttributionRow).where(AttributionRow.customer_id == customer_id, AttributionRow.deleted_at.is_(None))
+    return (await session.scalars(query)).all()
+
+
+async def close_attributions(session: WriteSession, customer_id: str, at: datetime) -> None:
+    """End every live attribution of a customer."""
+    await session.execute(
+        update(AttributionRow)
+        .where(AttributionRow.customer_id == customer_id, AttributionRow.deleted_at.is_(None))
+        .values(deleted_at=at)
+    )
+
+
+async def id_is_taken(session: ReadSession, namespace: str, text: str) -> bool:
+    """Tell whether a customer, deleted ones included, has `text` as its id."""
+    return await by_id(session, namespace, text) is not None
+
+
+async def subject_ids_among(session: ReadSession, namespace: str, texts: Collection[str]) -> list[str]:
+    """Return those of `texts` that are ids of live subjects."""
+    query = select(SubjectRow.id).where(
+        SubjectRow.namespace == namespace, SubjectRow.deleted_at.is_(None), _one_of(SubjectRow.id, texts)
+    )
+    return sorted((await session.scalars(query)).all())
+
+
+async def add_subjects(session: WriteSession, namespace: str, keys: Sequence[str], attributes: dict[str, Any]) -> None:
+    """Make a subject for each key that has no live one."""
+    now = clock.now()
+    rows = [
+        {"id": new_id(), "namespace": namespace, "key": key, "attributes": attributes}
+        | {"created_at": now, "updated_at": now}
+        for key in keys
+    ]
+    if rows:
+        await session.execute(insert(SubjectRow).on_conflict_do_nothing(), rows)
