@@ -1,0 +1,171 @@
+"""Settings: environment variables `METERHOUSE_*` over an optional YAML file over the defaults below.
+
+With no settings at all everything runs embedded, below `data_dir`. Each backend is chosen by its URL alone. A nested
+setting is written with two underscores in the environment: `METERHOUSE_NAMESPACE__DEFAULT`.
+"""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic.alias_generators import to_camel
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    YamlConfigSettingsSource,
+)
+from sqlalchemy.engine import make_url
+
+Role = Literal["api", "sink", "worker"]
+ALL_ROLES: tuple[Role, ...] = ("api", "sink", "worker")
+
+
+class NamespaceSettings(BaseModel):
+    """The tenant that this server serves."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    default: str = Field("default", min_length=1, description="Namespace of every request.")
+
+
+class MeterSettings(BaseModel):
+    """A meter that is made at start when no live meter has its key."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid")
+
+    slug: str = Field(description="The meter's key.")
+    name: str | None = Field(None, description="Name for people; the key when absent.")
+    description: str | None = None
+    event_type: str = Field(description="CloudEvents type of the events it counts.")
+    aggregation: str = Field(description="SUM, COUNT, AVG, MIN, MAX, UNIQUE_COUNT or LATEST, in any case.")
+    value_property: str | None = Field(None, description="JSONPath of the counted value; none for COUNT.")
+    group_by: dict[str, str] = Field(default_factory=dict, description="JSONPath by name of the group.")
+
+    @field_validator("aggregation")
+    @classmethod
+    def _lower(cls, value: str) -> str:
+        return value.lower()
+
+
+class Settings(BaseSettings):
+    """Everything that can be set from outside."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="METERHOUSE_", env_nested_delimiter="__", env_ignore_empty=True, extra="forbid"
+    )
+
+    data_dir: Path = Field(Path("data"), description="Where the embedded Postgres and ClickHouse keep their data.")
+    database_url: str | None = Field(None, description="Postgres: postgresql://user:password@host/database.")
+    clickhouse_url: str | None = Field(None, description="ClickHouse: http://user:password@host:8123/database.")
+    kafka_bootstrap_servers: str | None = Field(
+        None, description="Kafka servers, host:port separated by commas. Without, events go to a log in Postgres."
+    )
+    kafka_topic: str = Field("meterhouse-events", description="Topic of usage events; made when it does not exist.")
+    kafka_partitions: Annotated[int, Field(ge=1, le=1000)] = Field(
+        6, description="Partitions of a topic that is made: as many sinks can share the work."
+    )
+    kafka_group_id: str = Field("meterhouse-sink", description="Consumer group of the sinks.")
+    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = None
+    kafka_sasl_username: str | None = None
+    kafka_sasl_password: str | None = None
+    kafka_ssl_cafile: Path | None = Field(None, description="Certificates to trust besides the system's.")
+
+    host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 for all interfaces.")
+    port: int = Field(8888, ge=0, le=65535)
+    roles: Annotated[tuple[Role, ...], NoDecode] = Field(
+        ALL_ROLES, description="What this process does: api, sink, worker, separated by commas."
+    )
+    namespace: NamespaceSettings = Field(default_factory=NamespaceSettings)
+    auto_migrate: bool = Field(True, description="Bring the schema up to date at start.")
+    test_clock: AwareDatetime | None = Field(
+        None, description="Run on simulated time from this instant (RFC 3339), moved by PUT .../test-clock."
+    )
+    credits_enabled: bool = Field(True, description="Take customer credits when charges are invoiced.")
+    meters: list[MeterSettings] = Field(default_factory=list)
+
+    scheduler_tick_seconds: Annotated[float, Field(gt=0)] = Field(
+        15, description="How often due work is looked for. Half of the 30 s within which due lines become invoices."
+    )
+    max_body_bytes: Annotated[int, Field(gt=0)] = Field(
+        10 * 1024 * 1024, description="Largest request body: larger ones would let one request exhaust the memory."
+    )
+    database_pool_size: Annotated[int, Field(ge=5)] = Field(
+        10, description="Connections kept open; as many again under load, which fits Postgres' default limit of 100."
+    )
+
+    @field_validator("roles", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
+
+    @field_validator("roles")
+    @classmethod
+    def _some(cls, value: tuple[Role, ...]) -> tuple[Role, ...]:
+        if not value:
+            raise ValueError("name at least one role")
+        return tuple(dict.fromkeys(value))
+
+    @field_validator("database_url")
+    @classmethod
+    def _asyncpg_url(cls, value: str | None) -> str | None:
+        return None if value is None else asyncpg_url(value)
+
+    @field_validator("test_clock")
+    @classmethod
+    def _utc(cls, value: datetime | None) -> datetime | None:
+        return None if value is None else value.astimezone(UTC)
+
+    @model_validator(mode="after")
+    def _embedded_is_one_process(self) -> Self:
+        if self.embedded and set(self.roles) != set(ALL_ROLES):
+            raise ValueError(
+                "embedded engines serve one process, which must have all roles (api,sink,worker); "
+                "set database_url and clickhouse_url to divide the roles among processes"
+            )
+        return self
+
+    @property
+    def embedded(self) -> bool:
+        """Whether this process runs Postgres or ClickHouse itself."""
+        return self.database_url is None or self.clickhouse_url is None
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Order of sources: arguments, environment, the YAML file that `load` was given."""
+        return init_settings, env_settings, YamlConfigSettingsSource(settings_cls)
+
+
+def load(config: Path | None = None, **given: Any) -> Settings:
+    """Read the settings; `given` (command line options, None where not given) wins over everything.
+
+    Raises:
+        FileNotFoundError: the file `config` does not exist.
+        pydantic.ValidationError: a setting is unknown or has a wrong value.
+    """
+    if config is not None and not config.is_file():
+        raise FileNotFoundError(f"no such configuration file: {config}")
+
+    class FromFile(Settings):
+        model_config = SettingsConfigDict(yaml_file=config)
+
+    return FromFile(**{name: value for name, value in given.items() if value is not None})
+
+
+def asyncpg_url(url: str) -> str:
+    """Return a Postgres URL of any common form for SQLAlchemy's asyncpg dialect."""
+    parsed = make_url(url).set(drivername="postgresql+asyncpg")
+    query = dict(parsed.query)
+    if "sslmode" in query:
+        query["ssl"] = query.pop("sslmode")
+    return parsed.set(query=query).render_as_string(hide_password=False)
