@@ -34,15 +34,36 @@ def delta(cumulative: Rated, booked: Sequence[Sequence[DetailedLine]], currency:
     booked at another price gives the whole line at the new price and a negative line for the old one, so that a volume
     price moving to another tier, or usage that decreased, corrects what was billed.
 
-    The new lines round by themselves: quantities and discounts add up exactly over the runs of a charge, amounts to
-    within a minor unit a line.
+    The new lines round by themselves, so with prices finer than the minor unit the amounts of many runs drift from the
+    amount of the whole. Where there are discounts they take the drift up: what is fully discounted stays free, a
+    maximum is not exceeded, and a run whose usage grew is never negative.
     """
     before: dict[_Key, list[DetailedLine]] = {}
     for detail in (detail for run in booked for detail in run):
         before.setdefault(_key(detail), []).append(detail)
+    due = cumulative.totals.total - _worth(detail for details in before.values() for detail in details)
     added = [_difference(detail, before.pop(_key(detail), []), currency) for detail in cumulative.details]
     reversed_lines = [_reversal(details, currency) for details in before.values()]
-    return tuple(detail for detail in (*added, *reversed_lines) if detail is not None)
+    return _settled([detail for detail in (*added, *reversed_lines) if detail is not None], due, currency)
+
+
+def _worth(details: Iterable[DetailedLine]) -> Decimal:
+    """Add up what lines are worth before credits."""
+    return total(detail.totals.total + detail.totals.credits_total for detail in details)
+
+
+def _settled(details: list[DetailedLine], due: Decimal, currency: str) -> tuple[DetailedLine, ...]:
+    """Change discounts, the last first, by what the lines' worth drifts from `due` through rounding."""
+    drift = _worth(details) - due
+    for index, detail in reversed(list(enumerate(details))):
+        if not drift or not detail.discounts:
+            continue
+        last = detail.discounts[-1]
+        change = min(drift, max(detail.totals.total, ZERO)) if drift > 0 else max(drift, min(-last.amount, ZERO))
+        changed = (*detail.discounts[:-1], last.model_copy(update={"amount": last.amount + change}))
+        details[index] = with_totals(detail.model_copy(update={"discounts": changed}), currency)
+        drift -= change
+    return tuple(details)
 
 
 def _difference(now: DetailedLine, before: list[DetailedLine], currency: str) -> DetailedLine | None:
