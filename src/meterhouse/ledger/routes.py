@@ -73,13 +73,13 @@ class RouteFilter:
     """
 
     currency: str | Absent = ABSENT
-    cost_basis: Decimal | None | Absent = ABSENT
-    features: tuple[str, ...] | None | Absent = ABSENT
-    match_feature: str | None | Absent = ABSENT
-    credit_priority: int | None | Absent = ABSENT
-    tax_code: str | None | Absent = ABSENT
-    tax_behavior: str | None | Absent = ABSENT
-    authorization_status: AuthorizationStatus | None | Absent = ABSENT
+    cost_basis: Decimal | Absent | None = ABSENT
+    features: tuple[str, ...] | Absent | None = ABSENT
+    match_feature: str | Absent | None = ABSENT
+    credit_priority: int | Absent | None = ABSENT
+    tax_code: str | Absent | None = ABSENT
+    tax_behavior: str | Absent | None = ABSENT
+    authorization_status: AuthorizationStatus | Absent | None = ABSENT
 
     def __post_init__(self) -> None:
         if self.features is not ABSENT and self.match_feature is not ABSENT:
