@@ -34,6 +34,7 @@ class Operator(StrEnum):
     OR = "or"
 
 
+_BY_NAME = {operator.value: operator for operator in Operator}
 _LISTS = frozenset({Operator.IN, Operator.NIN})
 _TREES = frozenset({Operator.AND, Operator.OR})
 
@@ -124,8 +125,8 @@ def _operator(name: str, prefix: str, aliases: Mapping[str, Operator]) -> Operat
     if name.startswith(prefix):
         if bare in aliases:
             return aliases[bare]
-        if bare in Operator:
-            return Operator(bare)
+        if bare in _BY_NAME:
+            return _BY_NAME[bare]
     raise InvalidFilter(f"unknown filter operator: {name}")
 
 

@@ -1,0 +1,160 @@
+"""ClickHouse behind an async door: a server by URL, or an embedded chdb directory, with the same SQL.
+
+The client is synchronous; every call runs on a small pool of threads, each with a client of its own (a shared client
+serialises its callers), so the event loop never waits for the engine.
+"""
+
+import asyncio
+import re
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from importlib import resources
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+import clickhouse_connect
+from clickhouse_connect.driver.exceptions import ClickHouseError, OperationalError
+
+from meterhouse.kernel import clock
+from meterhouse.kernel.errors import Unavailable
+
+if TYPE_CHECKING:
+    import pyarrow
+
+R = TypeVar("R")
+
+EMBEDDED_SCHEME = "chdb"
+
+# Two queries at once use two cores; more only help a remote server, where the deployment raises it.
+DEFAULT_THREADS = 4
+# A query that runs longer holds a thread that others wait for.
+QUERY_TIMEOUT_SECONDS = 60
+CONNECT_TIMEOUT_SECONDS = 5
+
+_SETTINGS: Mapping[str, Any] = {
+    # Windows that start before 1970 or end after 2106 must not wrap around.
+    "enable_extended_results_for_datetime_functions": 1,
+}
+
+Row = Sequence[Any]
+
+
+class ClickHouse:
+    """A pool of clients for one database.
+
+    Args:
+        url: `http(s)://user:password@host:port/database` of a server (`clickhouse://` means http), or
+            `chdb:///absolute/directory?database=name` for the embedded engine. One process owns such a directory.
+        threads: calls that run at the same time.
+    """
+
+    def __init__(self, url: str, *, threads: int = DEFAULT_THREADS) -> None:
+        self._arguments = connection_arguments(url)
+        self._local = threading.local()
+        self._clients: list[Any] = []
+        self._lock = threading.Lock()
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="clickhouse")
+
+    async def query(self, sql: str, parameters: Mapping[str, Any] | None = None) -> Sequence[Row]:
+        """Run a SELECT with bound parameters and return its rows.
+
+        Raises:
+            Unavailable: the server does not answer.
+        """
+        return await self._run(lambda client: client.query(sql, parameters=dict(parameters or {})).result_rows)
+
+    async def command(self, sql: str, parameters: Mapping[str, Any] | None = None) -> None:
+        """Run a statement without a result."""
+        await self._run(lambda client: client.command(sql, parameters=dict(parameters or {})))
+
+    async def insert(self, table: str, rows: "pyarrow.Table", *, query_id: str | None = None) -> None:
+        """Insert an Arrow table in one statement: all rows of one time partition become visible together."""
+        settings = {"query_id": query_id} if query_id and self._arguments.get("interface") != EMBEDDED_SCHEME else None
+        await self._run(lambda client: client.insert_arrow(table, rows, settings=settings))
+
+    async def _run(self, call: Callable[[Any], R]) -> R:
+        return await asyncio.get_running_loop().run_in_executor(self._pool, self._call, call)
+
+    def _call(self, call: Callable[[Any], R]) -> R:
+        try:
+            return call(self._client())
+        except OperationalError as error:
+            raise Unavailable(f"ClickHouse does not answer: {_first_line(error)}") from error
+
+    def _client(self) -> Any:
+        client = getattr(self._local, "client", None)
+        if client is None:
+            with self._lock:
+                client = clickhouse_connect.get_client(**self._arguments)
+                self._clients.append(client)
+            self._local.client = client
+        return client
+
+    async def migrate(self) -> None:
+        """Bring the database's tables up to date: every file of `migrations` once, in order of name.
+
+        Applied files are listed in `om_migrations`. Call it from one process at a time.
+        """
+        await self.command(
+            "CREATE TABLE IF NOT EXISTS om_migrations (name String, applied_at DateTime64(6, 'UTC'))"
+            " ENGINE = MergeTree ORDER BY name"
+        )
+        applied = {name for (name,) in await self.query("SELECT name FROM om_migrations")}
+        directory = resources.files("meterhouse.metering").joinpath("migrations")
+        for file in sorted((f for f in directory.iterdir() if f.name.endswith(".sql")), key=lambda f: f.name):
+            if file.name in applied:
+                continue
+            for statement in _statements(file.read_text("utf-8")):
+                await self.command(statement)
+            await self.command(
+                "INSERT INTO om_migrations SELECT {name:String}, {at:DateTime64(6)}",
+                {"name": file.name, "at": clock.now()},
+            )
+
+    async def close(self) -> None:
+        """Close every client and end the threads."""
+        await asyncio.to_thread(self._close)
+
+    def _close(self) -> None:
+        self._pool.shutdown(wait=True)
+        for client in self._clients:
+            client.close()
+        self._clients.clear()
+
+
+def connection_arguments(url: str) -> dict[str, Any]:
+    """Translate a URL into the client's arguments.
+
+    Raises:
+        ValueError: the scheme is unknown.
+    """
+    parts = urlsplit(url)
+    options: dict[str, Any] = dict(parse_qsl(parts.query))
+    database = options.pop("database", None)
+    # Without a session of its own each client may be used for one query after another without waiting.
+    common = {"autogenerate_session_id": False, "settings": dict(_SETTINGS)}
+    if parts.scheme == EMBEDDED_SCHEME:
+        return {"interface": "chdb", "path": unquote(parts.path), "database": database or "default", **common}
+    if parts.scheme not in ("http", "https", "clickhouse"):
+        raise ValueError(f"unknown ClickHouse URL scheme: {parts.scheme!r}")
+    return {
+        "host": parts.hostname or "localhost",
+        "port": parts.port or (8443 if parts.scheme == "https" else 8123),
+        "username": unquote(parts.username or "default"),
+        "password": unquote(parts.password or ""),
+        "database": parts.path.strip("/") or database or "default",
+        "secure": parts.scheme == "https" or options.pop("secure", "") in ("1", "true"),
+        "connect_timeout": CONNECT_TIMEOUT_SECONDS,
+        "send_receive_timeout": QUERY_TIMEOUT_SECONDS,
+        **common,
+    }
+
+
+def _statements(text: str) -> list[str]:
+    without_comments = re.sub(r"--[^\n]*", "", text)
+    return [statement for part in without_comments.split(";") if (statement := part.strip())]
+
+
+def _first_line(error: ClickHouseError) -> str:
+    return str(error).strip().split("\n", 1)[0]

@@ -1,0 +1,150 @@
+"""Values out of event data, exactly (metering sections 8 and 19).
+
+Every JSON function of ClickHouse reads numbers through a double. The sink therefore takes numbers from the JSON text
+itself, and for the rows where a double would change a number's text it also keeps `exact_data`: the same JSON with
+those numbers written as strings. `JSON_VALUE` gives a string back untouched, so a query that has to fall back to JSON
+reads the same text that the sink puts in a slot.
+"""
+
+import json
+import re
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+from meterhouse.kernel.money import plain
+from meterhouse.metering.jsonpath import Path
+
+# Digits of Decimal(38, 19): 19 before the point and 19 after.
+_SCALE = 19
+_LIMIT = Decimal(10) ** _SCALE
+# A number with a larger exponent has no plain form worth keeping; its text stays as written.
+_MAX_EXPONENT = 60
+# Python refuses to write integers of more than 4300 digits; such a number is treated as no value.
+_MAX_DIGITS = 4000
+_TOO_LARGE = 10**_MAX_DIGITS
+# What a double carries without a change of text: 15 significant digits, and for integers all of 64 bits.
+_DOUBLE_DIGITS = 15
+_INTEGER_DIGITS = 18
+
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_TOKENS = re.compile(r'"(?:[^"\\]|\\.)*"|-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?', re.DOTALL)
+_PLAIN_TOKEN = re.compile(r"-?(?P<whole>[0-9]+)(?:\.(?P<fraction>[0-9]+))?")
+# Cheap test that finds every number a double could change, and some harmless ones.
+_SUSPICIOUS = re.compile(r"[:,\[\s](?:-?[0-9][0-9.]{15}|-?[0-9.]+[eE]|-0|-?0\.00)")
+
+
+def _canonical(token: str) -> str:
+    """Return the one text of a JSON number: plain, without trailing zeros."""
+    if len(token) < _DOUBLE_DIGITS and token.isdigit():
+        return token
+    if len(token) > _MAX_DIGITS:
+        return ""
+    value = Decimal(token)
+    if not value or abs(value.adjusted()) <= _MAX_EXPONENT:
+        return plain(value)
+    return token.lower()
+
+
+def _survives_a_double(token: str) -> bool:
+    match = _PLAIN_TOKEN.fullmatch(token)
+    if match is None:
+        return False
+    whole, fraction = match["whole"], match["fraction"]
+    if fraction is None:
+        return len(whole) <= _INTEGER_DIGITS
+    if whole == "0":
+        significant = fraction.lstrip("0")
+        # Below a hundredth the engine writes an exponent; minus zero keeps its sign.
+        return bool(significant) and len(significant) <= _DOUBLE_DIGITS and len(fraction) - len(significant) < 2
+    return len(whole) + len(fraction) <= _DOUBLE_DIGITS
+
+
+def exact_form(data: str) -> str:
+    """Return `data` with the numbers that a double would change as strings, or "" when there is none."""
+    if _SUSPICIOUS.search(data) is None:
+        return ""
+    changed = False
+
+    def keep(match: re.Match[str]) -> str:
+        nonlocal changed
+        token = match[0]
+        if token[0] == '"' or _survives_a_double(token):
+            return token
+        changed = True
+        return f'"{_canonical(token)}"'
+
+    rewritten = _TOKENS.sub(keep, data)
+    return rewritten if changed else ""
+
+
+class _Number(str):
+    """The text of a JSON number, told apart from a JSON string."""
+
+    __slots__ = ()
+
+
+def _first_wins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members: dict[str, Any] = {}
+    for name, value in pairs:
+        members.setdefault(name, value)
+    return members
+
+
+_decoder = msgspec.json.Decoder(float_hook=_Number)
+
+
+def parse(data: str, names: Sequence[str] = ()) -> object:
+    """Parse event data with numbers as their text. Data that cannot be parsed gives None.
+
+    Args:
+        data: the JSON text, or "".
+        names: members that will be looked up. Where one occurs more than once the first counts, as in the engine.
+    """
+    if not data or data == "null":
+        return None
+    try:
+        if any(data.count(f'"{name}"') > 1 for name in names):
+            return json.loads(data, parse_float=_Number, parse_int=_Number, object_pairs_hook=_first_wins)
+        return _decoder.decode(data)
+    except (ValueError, RecursionError):
+        return None
+
+
+def text_at(document: object, path: Path) -> str:
+    """Return the first scalar at the path as text: "" when there is none, `null` for null (metering section 8)."""
+    for found in path.matches(document):
+        if isinstance(found, _Number):
+            return _canonical(found)
+        if isinstance(found, str):
+            return found
+        if found is None:
+            return "null"
+        if isinstance(found, bool):
+            return "true" if found else "false"
+        if isinstance(found, int):
+            return str(found) if -_TOO_LARGE < found < _TOO_LARGE else ""
+    return ""
+
+
+def number_of(text: str) -> Decimal | None:
+    """Read a number from text (metering section 8); None when it is none, or does not fit 19 digits before the point.
+
+    Digits after the 19th decimal are cut.
+    """
+    if not text or _NUMBER.fullmatch(text) is None:
+        return None
+    value = Decimal(text)
+    if not value or value.adjusted() < -_SCALE:
+        return Decimal(0)
+    if value.adjusted() >= _SCALE:
+        return None
+    return Decimal(_cut(value))
+
+
+def _cut(value: Decimal) -> str:
+    text = format(value, "f")
+    head, dot, tail = text.partition(".")
+    return head + dot + tail[:_SCALE] if dot else head
