@@ -1,7 +1,7 @@
 """A plan version as an immutable value, and its status (catalog sections 3.1 and 3.2)."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -86,6 +86,13 @@ class Plan:
     updated_at: datetime
     deleted_at: datetime | None
     phases: tuple[PlanPhase, ...]
+
+    def with_cards(self, convert: Callable[[PlanPhase, RateCard], RateCard]) -> "Plan":
+        """Return the plan with every rate card converted."""
+        phases = tuple(
+            replace(phase, rate_cards=tuple(convert(phase, card) for card in phase.rate_cards)) for phase in self.phases
+        )
+        return replace(self, phases=phases)
 
 
 def status(plan: Plan, at: datetime) -> PlanStatus:
