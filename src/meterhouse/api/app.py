@@ -9,9 +9,12 @@ from importlib import import_module
 from types import ModuleType
 
 from fastapi import APIRouter, FastAPI
+from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from meterhouse.api import problems, v1, v3
+from meterhouse.api import openapi, problems, v1, v3
+from meterhouse.api.docs import create_docs
+from meterhouse.api.middleware import Edge
 from meterhouse.api.services import Services
 
 V3_PREFIX = "/api/v3"
@@ -36,6 +39,7 @@ def _application(package: ModuleType, version: problems.Version, title: str, ope
     problems.install(app, version)
     for router in _routers(package):
         app.include_router(router)
+    openapi.tidy(app)
     return app
 
 
@@ -46,17 +50,28 @@ def create_v1() -> FastAPI:
 
 def create_v3() -> FastAPI:
     """Build the application of `/api/v3`."""
-    return _application(v3, "v3", "Meterhouse API v3", "/api/v3/openapi.json")
+    app = _application(v3, "v3", "Meterhouse API v3", "/api/v3/openapi.json")
+
+    @app.get("/api/v3/openapi.yaml", include_in_schema=False)
+    def document() -> Response:
+        return Response(openapi.to_yaml(app), media_type="application/yaml")
+
+    return app
 
 
-def create_app(services: Services) -> ASGIApp:
+def create_app(services: Services, *, max_body_bytes: int) -> ASGIApp:
     """Build what uvicorn serves."""
-    first, third = create_v1(), create_v3()
+    first, third, docs = create_v1(), create_v3(), create_docs()
     first.state.services = third.state.services = services
 
     async def door(scope: Scope, receive: Receive, send: Send) -> None:
         path: str = scope.get("path", "")
-        app = third if path == V3_PREFIX or path.startswith(V3_PREFIX + "/") else first
+        if path == V3_PREFIX or path.startswith(V3_PREFIX + "/"):
+            app: ASGIApp = third
+        elif path == "/docs" or path.startswith("/docs/"):
+            app = docs
+        else:
+            app = first
         await app(scope, receive, send)
 
-    return door
+    return Edge(door, max_body_bytes=max_body_bytes)

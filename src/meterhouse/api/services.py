@@ -1,13 +1,22 @@
 """The services that routes use, made once by the composition root (`meterhouse.runtime`)."""
 
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 
 from meterhouse.kernel.db import Database
+from meterhouse.kernel.testclock import SimulatedTime
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
-    """One field per collaborator that a route needs beyond its session."""
+    """One field per collaborator that a route needs beyond its session.
+
+    Attributes:
+        probes: by the name of a backend, what raises when it does not answer.
+        simulated_time: moves the clock; None on a server that runs on real time.
+    """
 
     db: Database
     namespace: str
+    probes: Mapping[str, Callable[[], Awaitable[None]]] = field(default_factory=dict)
+    simulated_time: SimulatedTime | None = None

@@ -69,6 +69,12 @@ class SimulatedTime:
         """Set the clock on a fresh server; one that was on simulated time before stays where it is, or moves on."""
         await self._set(at)
 
+    async def read(self) -> datetime:
+        """Return the instant at which the clock stands, for all processes."""
+        async with self._db.read():
+            # Beginning a transaction is what makes this process read the instant.
+            return clock.now()
+
     async def advance_to(self, target: datetime) -> datetime:
         """Let time pass until `target` and return the instant reached, when all is settled. One caller at a time.
 
@@ -79,9 +85,9 @@ class SimulatedTime:
         target = clock.as_utc(target)
         async with self._db.write() as guard:
             await locks.lock(guard, "simulated_clock")
-            await self._read()
-            if target < clock.now():
-                raise InvalidInput(f"time cannot go backwards: it is {clock.now().isoformat()}")
+            present = await self.read()
+            if target < present:
+                raise InvalidInput(f"time cannot go backwards: it is {present.isoformat()}")
             await self._settle()
             while (due := await self._next_due()) is not None and due <= target:
                 await self._set(due)
@@ -93,12 +99,7 @@ class SimulatedTime:
     async def _set(self, at: datetime) -> None:
         async with self._db.write() as session:
             await _store(session, at)
-        await self._read()
-        log.info("simulated time", now=clock.now().isoformat())
-
-    async def _read(self) -> None:
-        async with self._db.read():
-            pass  # beginning a transaction is what makes this process read the instant
+        log.info("simulated time", now=(await self.read()).isoformat())
 
     async def _next_due(self) -> datetime | None:
         return min([due for work in self._works if (due := await work.next_due()) is not None], default=None)
