@@ -3,6 +3,8 @@
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
+from meterhouse.catalog import plans
+from meterhouse.catalog.features import FeatureUse
 from meterhouse.kernel.db import Database
 from meterhouse.kernel.testclock import SimulatedTime
 
@@ -13,6 +15,7 @@ class Services:
 
     Attributes:
         probes: by the name of a backend, what raises when it does not answer.
+        feature_uses: what keeps a feature from being archived.
         simulated_time: moves the clock; None on a server that runs on real time.
     """
 
@@ -20,3 +23,4 @@ class Services:
     namespace: str
     probes: Mapping[str, Callable[[], Awaitable[None]]] = field(default_factory=dict)
     simulated_time: SimulatedTime | None = None
+    feature_uses: tuple[FeatureUse, ...] = (plans.feature_use,)

@@ -151,13 +151,11 @@ def _stored(unit_cost: UnitCost | None) -> dict[str, object] | None:
 async def _meter(session: ReadSession, namespace: str, new: NewFeature) -> Meter | None:
     if new.meter_id is not None:
         found: Meter | None = await meters.get(session, namespace, new.meter_id)
-        if found is not None and found.deleted_at is not None:
-            found = None
     elif new.meter_key is not None:
         found = await meters.find_by_key(session, namespace, new.meter_key)
     else:
         return None
-    if found is None:
+    if found is None or found.deleted_at is not None:
         raise NotFound(f"meter not found: {new.meter_id or new.meter_key}")
     if found.aggregation not in _AGGREGATIONS:
         raise InvalidInput(f"meter {found.key} aggregates by {found.aggregation}, which features cannot use")
@@ -246,9 +244,15 @@ async def held(session: WriteSession, namespace: str, ids: Collection[str]) -> l
     return [_feature(row) for row in await repository.hold(session, namespace, ids)]
 
 
-async def of_meter(session: ReadSession, namespace: str, meter_id: str) -> list[Feature]:
-    """Return the live features that count with the meter; while there is one the meter must stay."""
-    return [_feature(row) for row in await repository.live_of_meter(session, namespace, meter_id)]
+async def keep_meter(session: ReadSession, meter: Meter, removed: frozenset[str] | None) -> None:
+    """Guard a meter (`metering.meters.Guard`): live features need it, and the dimensions that they filter by.
+
+    Raises:
+        Conflict: a live feature needs what goes away; `removed` None means the whole meter.
+    """
+    for row in await repository.live_of_meter(session, meter.namespace, meter.id):
+        if removed is None or removed & row.meter_filters.keys():
+            raise Conflict(f"meter {meter.key} is used by feature {row.key}")
 
 
 async def list_features(session: ReadSession, namespace: str, query: FeatureQuery) -> tuple[list[Feature], int]:
