@@ -37,3 +37,4 @@ async def _write(request: Request) -> AsyncIterator[WriteSession]:
 Read = Annotated[ReadSession, Depends(_read, scope="function")]
 Write = Annotated[WriteSession, Depends(_write, scope="function")]
 Namespace = Annotated[str, Depends(namespace)]
+ServicesDep = Annotated["Services", Depends(services)]
