@@ -1,0 +1,72 @@
+"""Changes that charges make to lines of standard invoices (the port `InvoiceBook`)."""
+
+from meterhouse.billing.invoices import issues, repository
+from meterhouse.billing.invoices.flags import is_immutable
+from meterhouse.billing.invoices.lines import ref_of, show_origin, show_projection
+from meterhouse.billing.invoices.machine import Machine
+from meterhouse.billing.invoices.models import STANDARD, InvoiceLineRow, InvoiceRow
+from meterhouse.billing.invoices.recalculation import recalculate_standard
+from meterhouse.billing.invoices.states import State, Trigger
+from meterhouse.billing.ports import LineEngine
+from meterhouse.kernel import clock
+from meterhouse.kernel.db import WriteSession
+from meterhouse.kernel.errors import Issue, Severity
+
+IMMUTABLE = "immutable_invoice_handling_not_supported"
+
+# States in which the wait for usage has not ended: a changed line needs nothing more than new sums.
+_BEFORE_COLLECTION = frozenset({State.DRAFT_CREATED, State.DRAFT_WAITING_FOR_COLLECTION, State.DRAFT_INVALID})
+
+
+class Corrections:
+    """Takes lines off drafts and refreshes them. The caller holds the customer's lock."""
+
+    def __init__(self, engine: LineEngine, machine: Machine) -> None:
+        self._engine = engine
+        self._machine = machine
+
+    async def delete_line(self, session: WriteSession, namespace: str, line_id: str) -> bool:
+        """Take a line off its draft; on an immutable invoice only leave a warning and return False."""
+        found = await self._standard(session, namespace, line_id)
+        if found is None:
+            return True
+        invoice, line = found
+        if is_immutable(State(invoice.status)):
+            component = issues.engine_component(line.engine)
+            message = f"line {line.id} should be removed, but the invoice can no longer change"
+            rows = await repository.issues(session, [invoice.id])
+            kept = [Issue(row.code or "", row.message, row.path, Severity(row.severity), row.component) for row in rows]
+            warning = Issue(IMMUTABLE, message, None, Severity.WARNING, component)
+            await issues.replace(session, invoice.id, (), [*kept, warning])
+            return False
+        line.deleted_at = clock.now()
+        await session.flush()
+        await self._changed(session, invoice)
+        return True
+
+    async def refresh_line(self, session: WriteSession, namespace: str, line_id: str) -> None:
+        """Read again what the line's charge shows and what its run is worth."""
+        found = await self._standard(session, namespace, line_id)
+        if found is None or is_immutable(State(found[0].status)):
+            return
+        invoice, line = found
+        default_tax = invoice.workflow.default_tax_config if invoice.workflow else None
+        show_origin(line, await self._engine.origin(session, line.charge_id), default_tax)
+        await show_projection(session, line, await self._engine.projection(session, ref_of(invoice, line)))
+        await self._changed(session, invoice)
+
+    async def _standard(
+        self, session: WriteSession, namespace: str, line_id: str
+    ) -> tuple[InvoiceRow, InvoiceLineRow] | None:
+        line = await repository.line(session, namespace, line_id)
+        if line is None or line.invoice_kind != STANDARD:
+            return None
+        return await repository.reloaded(session, namespace, line.invoice_id), line
+
+    async def _changed(self, session: WriteSession, invoice: InvoiceRow) -> None:
+        """Bring the draft in line; past the collection it starts over from there, and goes on by itself later."""
+        if State(invoice.status) in _BEFORE_COLLECTION:
+            await recalculate_standard(session, invoice)
+        elif await self._machine.fire(session, invoice, Trigger.UPDATED):
+            await self._machine.fire(session, invoice, Trigger.NEXT)
+        await self._machine.settle(session, invoice)

@@ -1,0 +1,249 @@
+"""Queries of invoices."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, func, or_, select
+
+from meterhouse.billing.invoices.filters import InvoiceFilter, Order
+from meterhouse.billing.invoices.models import (
+    GATHERING,
+    STANDARD,
+    InvoiceDetailedLineRow,
+    InvoiceIssueRow,
+    InvoiceLineRow,
+    InvoiceRow,
+)
+from meterhouse.billing.invoices.states import FINAL
+from meterhouse.kernel.db import ReadSession
+from meterhouse.kernel.pages import PageRequest
+
+
+async def invoice(session: ReadSession, namespace: str, invoice_id: str) -> InvoiceRow | None:
+    """Return an invoice, deleted ones too."""
+    found = await session.scalars(
+        select(InvoiceRow).where(InvoiceRow.namespace == namespace, InvoiceRow.id == invoice_id)
+    )
+    return found.one_or_none()
+
+
+async def reloaded(session: ReadSession, namespace: str, invoice_id: str) -> InvoiceRow:
+    """Return an invoice as the database has it, also when it was read before in this session.
+
+    Needed after taking the customer's lock, and after a savepoint was rolled back.
+    """
+    found = await session.scalars(
+        select(InvoiceRow)
+        .where(InvoiceRow.namespace == namespace, InvoiceRow.id == invoice_id)
+        .execution_options(populate_existing=True)
+    )
+    return found.one()
+
+
+async def gathering(session: ReadSession, namespace: str, customer_id: str, currency: str) -> InvoiceRow | None:
+    """Return the gathering invoice of a customer and currency: the live one, else the newest deleted one."""
+    found = await session.scalars(
+        select(InvoiceRow)
+        .where(
+            InvoiceRow.namespace == namespace,
+            InvoiceRow.customer_id == customer_id,
+            InvoiceRow.currency == currency,
+            InvoiceRow.kind == GATHERING,
+        )
+        .order_by(InvoiceRow.deleted_at.desc().nulls_first(), InvoiceRow.id.desc())
+        .limit(1)
+    )
+    return found.one_or_none()
+
+
+async def live_gatherings(session: ReadSession, namespace: str, customer_id: str) -> Sequence[InvoiceRow]:
+    """Return the customer's live gathering invoices by currency, freshly read."""
+    found = await session.scalars(
+        select(InvoiceRow)
+        .where(
+            InvoiceRow.namespace == namespace,
+            InvoiceRow.customer_id == customer_id,
+            InvoiceRow.kind == GATHERING,
+            InvoiceRow.deleted_at.is_(None),
+        )
+        .order_by(InvoiceRow.currency)
+        .execution_options(populate_existing=True)
+    )
+    return found.all()
+
+
+async def lines(
+    session: ReadSession, invoice_ids: Sequence[str], *, include_deleted: bool = False
+) -> Sequence[InvoiceLineRow]:
+    """Return lines in display order: name, period start, id."""
+    query = select(InvoiceLineRow).where(InvoiceLineRow.invoice_id.in_(invoice_ids))
+    if not include_deleted:
+        query = query.where(InvoiceLineRow.deleted_at.is_(None))
+    found = await session.scalars(
+        query.order_by(InvoiceLineRow.name, InvoiceLineRow.period_start, InvoiceLineRow.id).execution_options(
+            populate_existing=True
+        )
+    )
+    return found.all()
+
+
+async def line(session: ReadSession, namespace: str, line_id: str) -> InvoiceLineRow | None:
+    """Return a line that is not deleted."""
+    found = await session.scalars(
+        select(InvoiceLineRow).where(
+            InvoiceLineRow.namespace == namespace, InvoiceLineRow.id == line_id, InvoiceLineRow.deleted_at.is_(None)
+        )
+    )
+    return found.one_or_none()
+
+
+async def gathering_line(session: ReadSession, namespace: str, charge_id: str) -> InvoiceLineRow | None:
+    """Return the charge's live gathering line."""
+    found = await session.scalars(
+        select(InvoiceLineRow).where(
+            InvoiceLineRow.namespace == namespace,
+            InvoiceLineRow.charge_id == charge_id,
+            InvoiceLineRow.invoice_kind == GATHERING,
+            InvoiceLineRow.deleted_at.is_(None),
+        )
+    )
+    return found.one_or_none()
+
+
+async def details(session: ReadSession, line_ids: Sequence[str]) -> Sequence[InvoiceDetailedLineRow]:
+    """Return the live detailed lines of lines in display order: index, name, period start, id (rating section 11)."""
+    row = InvoiceDetailedLineRow
+    found = await session.scalars(
+        select(row)
+        .where(row.line_id.in_(line_ids), row.deleted_at.is_(None))
+        .order_by(row.position, row.name, row.period_start, row.id)
+    )
+    return found.all()
+
+
+async def issues(session: ReadSession, invoice_ids: Sequence[str]) -> Sequence[InvoiceIssueRow]:
+    """Return the live validation issues, oldest first."""
+    row = InvoiceIssueRow
+    found = await session.scalars(
+        select(row)
+        .where(row.invoice_id.in_(invoice_ids), row.deleted_at.is_(None))
+        .order_by(row.created_at, row.id)
+        .execution_options(populate_existing=True)
+    )
+    return found.all()
+
+
+_ORDER = {
+    "customer_name": InvoiceRow.customer_name,
+    "issued_at": InvoiceRow.issued_at,
+    "status": InvoiceRow.status,
+    "created_at": InvoiceRow.created_at,
+    "updated_at": InvoiceRow.updated_at,
+    "period_start": InvoiceRow.period_start,
+}
+
+
+def _conditions(where: InvoiceFilter) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = []
+    if where.statuses:
+        short = func.split_part(InvoiceRow.status, ".", 1)
+        conditions.append(short.in_(where.statuses))
+    if where.states:
+        conditions.append(InvoiceRow.status.in_(where.states))
+    if where.customer_ids:
+        conditions.append(InvoiceRow.customer_id.in_(where.customer_ids))
+    if not where.include_deleted:
+        conditions.append(InvoiceRow.deleted_at.is_(None))
+    if not where.include_gathering:
+        conditions.append(InvoiceRow.kind == STANDARD)
+    bounds = (
+        (InvoiceRow.issued_at, where.issued),
+        (InvoiceRow.period_start, where.period_start),
+        (InvoiceRow.created_at, where.created),
+    )
+    for column, (low, high) in bounds:
+        if low is not None:
+            conditions.append(column >= low)
+        if high is not None:
+            conditions.append(column <= high)
+    return conditions
+
+
+async def page(
+    session: ReadSession, namespace: str, where: InvoiceFilter, request: PageRequest, order: Order, *, descending: bool
+) -> tuple[Sequence[InvoiceRow], int]:
+    """Return one page of invoices and how many match in all; ties are ordered by id."""
+    conditions = [InvoiceRow.namespace == namespace, *_conditions(where)]
+    count = (await session.execute(select(func.count()).select_from(InvoiceRow).where(*conditions))).scalar_one()
+    column = _ORDER[order]
+    by = (column.desc(), InvoiceRow.id.desc()) if descending else (column.asc(), InvoiceRow.id.asc())
+    found = await session.scalars(
+        select(InvoiceRow).where(*conditions).order_by(*by).limit(request.size).offset(request.offset)
+    )
+    return found.all(), count
+
+
+def _workable(kind: str) -> list[ColumnElement[bool]]:
+    return [InvoiceRow.kind == kind, InvoiceRow.deleted_at.is_(None), InvoiceRow.work_at.is_not(None)]
+
+
+async def next_work(session: ReadSession, kind: str) -> datetime | None:
+    """Return when the earliest automatic work on an invoice of `kind` is due, over all namespaces."""
+    return (await session.execute(select(func.min(InvoiceRow.work_at)).where(*_workable(kind)))).scalar_one()
+
+
+async def due_work(session: ReadSession, kind: str, at: datetime, limit: int) -> Sequence[tuple[str, str, str]]:
+    """Return (namespace, customer id, invoice id) of invoices with automatic work due at `at`, longest due first."""
+    query = (
+        select(InvoiceRow.namespace, InvoiceRow.customer_id, InvoiceRow.id)
+        .where(*_workable(kind), InvoiceRow.work_at <= at)
+        .order_by(InvoiceRow.work_at, InvoiceRow.id)
+        .limit(limit)
+    )
+    return [(row[0], row[1], row[2]) for row in (await session.execute(query)).all()]
+
+
+async def blocks_deletion(
+    session: ReadSession, namespace: str, *, customer_id: str | None = None, app_id: str | None = None
+) -> bool:
+    """Tell whether a live gathering or a non-final standard invoice of the customer or app exists."""
+    query = select(InvoiceRow.id).where(
+        InvoiceRow.namespace == namespace,
+        InvoiceRow.deleted_at.is_(None),
+        or_(InvoiceRow.kind == GATHERING, InvoiceRow.status.not_in([state.value for state in FINAL])),
+    )
+    if customer_id is not None:
+        query = query.where(InvoiceRow.customer_id == customer_id)
+    if app_id is not None:
+        query = query.where(InvoiceRow.app_id == app_id)
+    return (await session.execute(query.limit(1))).first() is not None
+
+
+async def first_period_start(session: ReadSession, namespace: str, charge_id: str) -> datetime:
+    """Return where the first live line of a charge starts, which is where the charge starts."""
+    query = select(func.min(InvoiceLineRow.period_start)).where(
+        InvoiceLineRow.namespace == namespace,
+        InvoiceLineRow.charge_id == charge_id,
+        InvoiceLineRow.deleted_at.is_(None),
+    )
+    return (await session.execute(query)).scalar_one()
+
+
+async def facts(session: ReadSession, invoice_id: str) -> tuple[bool, bool]:
+    """Tell whether an invoice has a live critical issue, and whether it has a live line."""
+    critical = (
+        select(InvoiceIssueRow.id)
+        .where(
+            InvoiceIssueRow.invoice_id == invoice_id,
+            InvoiceIssueRow.deleted_at.is_(None),
+            InvoiceIssueRow.severity == "critical",
+        )
+        .exists()
+    )
+    some_line = (
+        select(InvoiceLineRow.id)
+        .where(InvoiceLineRow.invoice_id == invoice_id, InvoiceLineRow.deleted_at.is_(None))
+        .exists()
+    )
+    row = (await session.execute(select(critical, some_line))).one()
+    return bool(row[0]), bool(row[1])
