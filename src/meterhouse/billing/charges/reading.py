@@ -1,0 +1,161 @@
+"""Reading charges: for the subscription sync, the live credit balance and the wire."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime
+from decimal import Decimal
+
+import structlog
+
+from meterhouse.billing.charges import repository, usage
+from meterhouse.billing.charges.intents import ChargeIntent
+from meterhouse.billing.charges.layers import base_intent, effective_intent, override_of
+from meterhouse.billing.charges.models import ChargeRow, ChargeRunRow
+from meterhouse.billing.charges.opened import OpenCharge
+from meterhouse.billing.charges.realization import flat_total, gross
+from meterhouse.billing.charges.states import Kind, PublicStatus, Status
+from meterhouse.billing.charges.tools import Tools
+from meterhouse.billing.charges.valuation import rate_cumulative
+from meterhouse.billing.charges.views import Charge, ChargeState
+from meterhouse.billing.rating.results import Totals
+from meterhouse.catalog.prices import SettlementMode
+from meterhouse.credits.balances import OutstandingCharge
+from meterhouse.kernel import clock
+from meterhouse.kernel.conditions import Sort
+from meterhouse.kernel.db import ReadSession
+from meterhouse.kernel.errors import DomainError
+from meterhouse.kernel.money import ZERO, total
+from meterhouse.kernel.pages import Page, PageRequest
+from meterhouse.metering.usage import UsageRequest
+
+log = structlog.get_logger(__name__)
+
+# Meter readings of one request that run at the same time: bounds the load a single list can put on the event store.
+PARALLEL_READINGS = 4
+
+
+def view(row: ChargeRow, *, booked: Totals | None = None, realtime: Totals | None = None) -> Charge:
+    """Return a charge as a value."""
+    return Charge(
+        id=row.id,
+        namespace=row.namespace,
+        customer_id=row.customer_id,
+        intent=effective_intent(row),
+        base=base_intent(row),
+        overridden=override_of(row) is not None,
+        status=Status(row.status),
+        feature_id=row.feature_id,
+        amount_after_proration=row.amount_after_proration,
+        advance_after=row.advance_after,
+        base_deleted_at=row.base_deleted_at,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+        deleted_at=row.deleted_at,
+        booked=booked or Totals(),
+        realtime=realtime,
+        last_error=row.last_error,
+    )
+
+
+async def of_subscription(session: ReadSession, namespace: str, subscription_id: str) -> list[ChargeState]:
+    """Return the subscription's charges whose base intent is not deleted, also those that a user deleted."""
+    return [
+        ChargeState(
+            id=row.id,
+            unique_reference_id=row.unique_reference_id,
+            intent=base_intent(row),
+            status=Status(row.status),
+            has_runs=has_runs,
+            subscription_item_id=row.subscription_item_id,
+        )
+        for row, has_runs in await repository.of_subscription(session, namespace, subscription_id)
+    ]
+
+
+async def list_charges(
+    session: ReadSession,
+    tools: Tools,
+    namespace: str,
+    customer_id: str,
+    page: PageRequest,
+    *,
+    statuses: Sequence[PublicStatus] | None,
+    sorts: Sequence[Sort],
+    realtime: bool,
+) -> Page[Charge]:
+    """Return a page of the customer's charges, deleted ones only where `statuses` names them."""
+    rows, count = await repository.page(
+        session, namespace, customer_id, statuses=statuses, sorts=sorts, offset=page.offset, limit=page.size
+    )
+    booked = await repository.booked_totals(session, namespace, [row.id for row in rows])
+    live = await _realtime(session, tools, rows) if realtime else {}
+    return Page([view(row, booked=booked.get(row.id), realtime=live.get(row.id)) for row in rows], count, page)
+
+
+async def outstanding(session: ReadSession, tools: Tools, namespace: str, customer_id: str) -> list[OutstandingCharge]:
+    """Return what started charges will still take: their amount now, less what runs took or invoiced (ledger 10.6).
+
+    A charge whose usage cannot be read is left out and logged, so that one broken feature never hides a balance.
+    """
+    now = clock.now()
+    rows = [row for row in await repository.unfinished(session, namespace, customer_id) if _has_started(row, now)]
+    runs: dict[str, list[ChargeRunRow]] = {row.id: [] for row in rows}
+    for run in await repository.runs_of(session, namespace, list(runs)):
+        runs[run.charge_id].append(run)
+    rated = await _realtime(session, tools, rows)
+    found = []
+    for row in rows:
+        charge = OpenCharge(row, runs[row.id])
+        if not charge.is_flat and row.id not in rated:
+            continue
+        worth = flat_total(charge) if charge.is_flat else rated[row.id].total
+        amount = max(worth - total(_taken(run) for run in charge.runs), ZERO)
+        mode = SettlementMode(row.settlement_mode)
+        found.append(OutstandingCharge(row.id, row.currency, row.feature_key, mode, amount))
+    return found
+
+
+def _has_started(row: ChargeRow, now: datetime) -> bool:
+    intent = effective_intent(row)
+    return now >= (intent.invoice_at if intent.is_flat else intent.service_period.start)
+
+
+def _taken(run: ChargeRunRow) -> Decimal:
+    """Return what of a run is no longer open: the credits, and all of it once an invoice asks for the rest."""
+    return gross(run) if run.sealed_at is not None else run.credits_total
+
+
+async def _realtime(session: ReadSession, tools: Tools, rows: Sequence[ChargeRow]) -> dict[str, Totals]:
+    """Rate the usage of each metered charge from its start up to now, before credits; unreadable ones are missing.
+
+    A minimum commitment counts once the charge's end has come. A charge that has not begun comes to nothing.
+    """
+    now = clock.now()
+    asked: list[tuple[ChargeRow, ChargeIntent, UsageRequest]] = []
+    totals: dict[str, Totals] = {}
+    for row in rows:
+        intent = effective_intent(row)
+        if row.kind != Kind.USAGE_BASED:
+            continue
+        if intent.service_period.start > now:
+            totals[row.id] = Totals()
+            continue
+        try:
+            until = min(now, intent.service_period.end)
+            asked.append((row, intent, await usage.request(session, row, intent, until=until, stored_before=now)))
+        except DomainError as error:
+            log.warning("usage of a charge cannot be read", charge_id=row.id, error=error.message)
+    gate = asyncio.Semaphore(PARALLEL_READINGS)
+
+    async def read(request: UsageRequest) -> Decimal:
+        async with gate:
+            return await usage.quantity(tools.usage, request)
+
+    quantities = await asyncio.gather(*(read(request) for _, _, request in asked))
+    for (row, intent, _), quantity in zip(asked, quantities, strict=True):
+        try:
+            reaches_end = now >= intent.service_period.end
+            totals[row.id] = rate_cumulative(intent, quantity, reaches_end=reaches_end).totals
+        except DomainError as error:
+            log.warning("usage of a charge cannot be rated", charge_id=row.id, error=error.message)
+    return totals

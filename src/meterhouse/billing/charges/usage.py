@@ -1,0 +1,80 @@
+"""Reading the meter of a charge: cumulative from the charge's start, bounded by event time and by stored-at time."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from meterhouse.billing.charges.intents import ChargeIntent
+from meterhouse.billing.charges.models import ChargeRow
+from meterhouse.billing.errors import BillingError
+from meterhouse.catalog import features
+from meterhouse.catalog.features import Feature
+from meterhouse.customers import service as customers
+from meterhouse.kernel.db import ReadSession
+from meterhouse.kernel.money import ZERO
+from meterhouse.kernel.periods import Period
+from meterhouse.metering import meters
+from meterhouse.metering.meters import Meter
+from meterhouse.metering.usage import UsageReader, UsageRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Metered:
+    """The feature and the meter that a charge is counted by."""
+
+    feature: Feature
+    meter: Meter
+
+
+def _unreadable(reason: str) -> BillingError:
+    return BillingError("invoice_line_snapshot_failed", reason, component="openmeter.metering")
+
+
+async def feature_of(session: ReadSession, row: ChargeRow) -> Feature | None:
+    """Return the feature that was noted when the charge started, else the one its key means now."""
+    if row.feature_id is not None:
+        noted = await features.named(session, row.namespace, ids=[row.feature_id])
+        if noted:
+            return noted[0]
+    return await features.for_billing(session, row.namespace, row.feature_key) if row.feature_key else None
+
+
+async def metered(session: ReadSession, row: ChargeRow) -> Metered:
+    """Return what counts the charge's usage; archived features and deleted meters still count.
+
+    Raises:
+        BillingError: code `invoice_line_snapshot_failed`: there is no such feature, or it has no meter.
+    """
+    feature = await feature_of(session, row)
+    if feature is None:
+        raise _unreadable(f"feature not found: {row.feature_key}")
+    if feature.meter_id is None:
+        raise _unreadable(f"feature {feature.key} has no meter")
+    return Metered(feature, await meters.get(session, row.namespace, feature.meter_id))
+
+
+async def request(
+    session: ReadSession, row: ChargeRow, intent: ChargeIntent, *, until: datetime, stored_before: datetime
+) -> UsageRequest:
+    """Return what to ask the meter: event times from the charge's start to `until`, stored before the bound."""
+    found = await metered(session, row)
+    customer = await customers.get(session, row.namespace, row.customer_id)
+    return UsageRequest(
+        namespace=row.namespace,
+        meter=found.meter,
+        subjects=customer.usage_subjects(),
+        period=Period(intent.service_period.start, until),
+        stored_before=stored_before,
+        filters=found.feature.meter_filters,
+    )
+
+
+async def quantity(reader: UsageReader, asked: UsageRequest) -> Decimal:
+    """Read the meter; no subject and an empty period have no usage."""
+    return ZERO if not asked.subjects or asked.period.is_empty() else await reader.quantity(asked)
+
+
+def previous_count(counts: Sequence[Decimal | None]) -> Decimal:
+    """Return the cumulative quantity of the last run before, zero without one."""
+    return next((count for count in reversed(counts) if count is not None), ZERO)
