@@ -2,11 +2,15 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from meterhouse.catalog import plans
 from meterhouse.catalog.features import FeatureUse
+from meterhouse.customers.guards import Guards
 from meterhouse.kernel.db import Database
 from meterhouse.kernel.testclock import SimulatedTime
+from meterhouse.subscriptions import service as subscriptions
+from meterhouse.subscriptions.customer_guards import GUARDS as SUBSCRIPTION_GUARDS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,6 +20,9 @@ class Services:
     Attributes:
         probes: by the name of a backend, what raises when it does not answer.
         feature_uses: what keeps a feature from being archived.
+        customer_guards: what may refuse the change or the deletion of a customer.
+        subscription_changed: brings billing up to date with a subscription (namespace, id), up to an instant or now;
+            called after the change is committed.
         simulated_time: moves the clock; None on a server that runs on real time.
     """
 
@@ -23,4 +30,6 @@ class Services:
     namespace: str
     probes: Mapping[str, Callable[[], Awaitable[None]]] = field(default_factory=dict)
     simulated_time: SimulatedTime | None = None
-    feature_uses: tuple[FeatureUse, ...] = (plans.feature_use,)
+    feature_uses: tuple[FeatureUse, ...] = (plans.feature_use, subscriptions.feature_use)
+    customer_guards: Guards = SUBSCRIPTION_GUARDS
+    subscription_changed: Callable[[str, str, datetime | None], Awaitable[None]] | None = None

@@ -31,7 +31,7 @@ class CustomerFilter:
     name: Condition | None = None
     primary_email: Condition | None = None
     subject: Condition | None = None
-    among: tuple[Select[tuple[str]], ...] = ()
+    among: tuple[Select[Any], ...] = ()
     include_deleted: bool = False
 
 

@@ -1,0 +1,123 @@
+"""Tables of subscriptions. What intervals follow from them is computed by `timeline`, never stored twice."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import CheckConstraint, ForeignKey, Index, Table, event, text
+from sqlalchemy.dialects.postgresql import ExcludeConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from meterhouse.customers.models import CustomerRow
+from meterhouse.kernel import clock
+from meterhouse.kernel.db import Base, JSONObject, SoftDelete, Timestamps
+from meterhouse.kernel.ids import new_id
+
+_LIVE = text("deleted_at IS NULL")
+ONE_AT_A_TIME = "ex_subscriptions_one_per_customer_at_a_time"
+
+# An exclusion constraint needs an operator that GiST can index. Text has none without an extension, but a range of text
+# has one: the range that holds one id alone overlaps itself and nothing else.
+TEXT_RANGE = "meterhouse_textrange"
+CREATE_TEXT_RANGE = f"""
+DO $$ BEGIN
+  CREATE TYPE {TEXT_RANGE} AS RANGE (subtype = text, collation = "C");
+EXCEPTION WHEN duplicate_object THEN NULL;
+END $$
+"""
+
+
+class SubscriptionRow(Timestamps, SoftDelete, Base):
+    """A subscription: when it runs, in which currency, and on which billing rhythm."""
+
+    __tablename__ = "subscriptions"
+    __table_args__ = (
+        ExcludeConstraint(
+            (text(f"{TEXT_RANGE}(customer_id, customer_id, '[]')"), "&&"),
+            (text("tstzrange(active_from, active_to)"), "&&"),
+            where=_LIVE,
+            using="gist",
+            name=ONE_AT_A_TIME,
+        ),
+        Index("ix_subscriptions_namespace_customer_id", "namespace", "customer_id"),
+        Index("ix_subscriptions_namespace_plan_key", "namespace", "plan_key"),
+        CheckConstraint("active_to >= active_from", name="active_period"),
+        CheckConstraint("settlement_mode IN ('credit_then_invoice', 'credit_only')", name="settlement_mode"),
+        CheckConstraint("currency ~ '^[A-Z]{3}$'", name="currency_fiat"),
+        CheckConstraint("num_nulls(plan_id, plan_key, plan_version) IN (0, 3)", name="plan_reference_whole"),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True, default=new_id)
+    namespace: Mapped[str]
+    customer_id: Mapped[str] = mapped_column(ForeignKey(CustomerRow.id))
+    plan_id: Mapped[str | None]
+    plan_key: Mapped[str | None]
+    plan_version: Mapped[int | None]
+    name: Mapped[str]
+    description: Mapped[str | None]
+    labels: Mapped[dict[str, str]] = mapped_column("metadata")
+    annotations: Mapped[JSONObject]
+    currency: Mapped[str]
+    settlement_mode: Mapped[str]
+    pro_rating_enabled: Mapped[bool]
+    billing_cadence: Mapped[str]
+    billing_anchor: Mapped[datetime]
+    active_from: Mapped[datetime]
+    active_to: Mapped[datetime | None]
+
+
+@event.listens_for(SubscriptionRow.__table__, "before_create")
+def _create_text_range(table: Table, connection: Any, **_: Any) -> None:
+    connection.execute(text(CREATE_TEXT_RANGE))
+
+
+class SubscriptionPhaseRow(SoftDelete, Base):
+    """A phase from `active_from` until the next one starts. Rows are replaced, never changed."""
+
+    __tablename__ = "subscription_phases"
+    __table_args__ = (
+        Index("uq_subscription_phases_live_key", "subscription_id", "key", unique=True, postgresql_where=_LIVE),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True, default=new_id)
+    namespace: Mapped[str]
+    subscription_id: Mapped[str] = mapped_column(ForeignKey(SubscriptionRow.id))
+    key: Mapped[str]
+    name: Mapped[str]
+    description: Mapped[str | None]
+    labels: Mapped[dict[str, str]] = mapped_column("metadata")
+    active_from: Mapped[datetime]
+    sort_hint: Mapped[int]
+    created_at: Mapped[datetime] = mapped_column(default=clock.now)
+
+
+class SubscriptionItemRow(SoftDelete, Base):
+    """One version of an item. The overrides are ISO 8601 durations from the phase's start; null: the phase's bound.
+
+    Rows are replaced, never changed, so a cancellation that is taken back restores every interval.
+    """
+
+    __tablename__ = "subscription_items"
+    __table_args__ = (
+        Index("uq_subscription_items_live_version", "phase_id", "key", "version", unique=True, postgresql_where=_LIVE),
+        Index("ix_subscription_items_subscription_id", "subscription_id"),
+        Index("ix_subscription_items_namespace_feature_key", "namespace", "feature_key", postgresql_where=_LIVE),
+        CheckConstraint("version >= 0", name="version_from_zero"),
+        CheckConstraint(
+            "rate_card -> 'price' ->> 'type' IS NULL OR rate_card -> 'price' ->> 'type' = 'flat' "
+            "OR feature_key IS NOT NULL",
+            name="usage_price_has_feature",
+        ),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True, default=new_id)
+    namespace: Mapped[str]
+    subscription_id: Mapped[str] = mapped_column(ForeignKey(SubscriptionRow.id))
+    phase_id: Mapped[str] = mapped_column(ForeignKey(SubscriptionPhaseRow.id))
+    key: Mapped[str]
+    version: Mapped[int]
+    feature_key: Mapped[str | None]
+    rate_card: Mapped[JSONObject]
+    active_from_override: Mapped[str | None]
+    active_to_override: Mapped[str | None]
+    annotations: Mapped[JSONObject]
+    created_at: Mapped[datetime] = mapped_column(default=clock.now)

@@ -1,0 +1,72 @@
+"""Cancelling a subscription, and taking that back (subscriptions section 8)."""
+
+from datetime import datetime
+
+from sqlalchemy.exc import IntegrityError
+
+from meterhouse.kernel import clock
+from meterhouse.kernel.db import WriteSession, violated
+from meterhouse.kernel.locks import lock
+from meterhouse.subscriptions import repository, timing, uniqueness
+from meterhouse.subscriptions.models import ONE_AT_A_TIME, SubscriptionRow
+from meterhouse.subscriptions.service.read import load_row
+from meterhouse.subscriptions.status import Command, require
+from meterhouse.subscriptions.timing import Timing
+from meterhouse.subscriptions.uniqueness import Span
+from meterhouse.subscriptions.views import SubscriptionView
+
+
+async def locked(
+    session: WriteSession, namespace: str, subscription_id: str
+) -> tuple[SubscriptionRow, SubscriptionView]:
+    """Lock the customer's subscriptions, then read this one.
+
+    Raises:
+        NotFound: no such subscription, or it was deleted.
+    """
+    customer_id = (await load_row(session, namespace, subscription_id)).customer_id
+    await lock(session, "customer", namespace, customer_id, "subscription")
+    row = await load_row(session, namespace, subscription_id)
+    return row, (await repository.views(session, [row]))[0]
+
+
+async def _end_at(session: WriteSession, row: SubscriptionRow, end: datetime | None) -> SubscriptionView:
+    row.active_to = end
+    row.updated_at = clock.now()
+    await session.flush()
+    return (await repository.views(session, [row]))[0]
+
+
+async def cancel(session: WriteSession, namespace: str, subscription_id: str, timing_: Timing) -> SubscriptionView:
+    """Set the end of an active subscription. What would run longer is cut to it; nothing is deleted.
+
+    Raises:
+        NotFound: no such subscription.
+        Forbidden: it is not active.
+        InvalidInput: the end has passed, or is no boundary of a billing period or phase.
+    """
+    row, view = await locked(session, namespace, subscription_id)
+    require(view, Command.CANCEL, clock.now())
+    return await _end_at(session, row, timing.end_of(view, timing_))
+
+
+async def unschedule_cancelation(session: WriteSession, namespace: str, subscription_id: str) -> SubscriptionView:
+    """Take a cancellation back before it takes effect; every interval is again what it was.
+
+    Raises:
+        NotFound: no such subscription.
+        Forbidden: it is not canceled, or has ended.
+        Conflict: another subscription of the customer starts after the end.
+    """
+    row, view = await locked(session, namespace, subscription_id)
+    require(view, Command.CONTINUE, clock.now())
+    others = await repository.not_ended(session, namespace, row.customer_id, row.active_from)
+    spans = [Span(other.active_from, other.active_to) for other in others if other.id != row.id]
+    if uniqueness.overlap([*spans, Span(row.active_from, None)]):
+        raise uniqueness.refusal()
+    try:
+        return await _end_at(session, row, None)
+    except IntegrityError as error:
+        if violated(error) == ONE_AT_A_TIME:
+            raise uniqueness.refusal() from error
+        raise

@@ -1,0 +1,244 @@
+"""Making a subscription from a plan, or from a plan written for one customer (subscriptions section 4)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from sqlalchemy.exc import IntegrityError
+
+from meterhouse.catalog import features, plans
+from meterhouse.catalog.plans import Plan, PlanPhase, PlanStatus
+from meterhouse.catalog.prices import SettlementMode
+from meterhouse.customers import service as customers
+from meterhouse.customers.customer import Customer
+from meterhouse.kernel import clock
+from meterhouse.kernel.db import WriteSession, violated
+from meterhouse.kernel.errors import InvalidInput, NotFound
+from meterhouse.kernel.locks import lock
+from meterhouse.kernel.periods import Duration
+from meterhouse.subscriptions import repository, timing, uniqueness, validation
+from meterhouse.subscriptions.models import (
+    ONE_AT_A_TIME,
+    SubscriptionItemRow,
+    SubscriptionPhaseRow,
+    SubscriptionRow,
+)
+from meterhouse.subscriptions.spec import PhaseSpec, SubscriptionSpec, from_plan
+from meterhouse.subscriptions.timing import NamedTiming, Timing
+from meterhouse.subscriptions.uniqueness import Span
+from meterhouse.subscriptions.views import SubscriptionView
+
+_CUSTOM_PLAN_KEY = "custom"
+
+
+@dataclass(frozen=True, slots=True)
+class PlanChoice:
+    """Which plan version: by id, or the active one of a key, which must have the `version` where one is named."""
+
+    id: str | None = None
+    key: str | None = None
+    version: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CustomPlan:
+    """A plan written for one subscription; it gets no key and is not kept."""
+
+    name: str
+    currency: str
+    billing_cadence: Duration
+    phases: tuple[PlanPhase, ...]
+    description: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    pro_rating_enabled: bool = True
+    settlement_mode: SettlementMode = SettlementMode.CREDIT_THEN_INVOICE
+
+
+@dataclass(frozen=True, slots=True)
+class NewSubscription:
+    """What a subscription is created from; what is None is taken from the plan.
+
+    Attributes:
+        billing_anchor: where billing periods are counted from, before or after the start; default: the start.
+        starting_phase: key of the phase to begin with; the phases before it last no time.
+    """
+
+    customer_id: str
+    plan: PlanChoice | CustomPlan
+    timing: Timing = NamedTiming.IMMEDIATE
+    name: str | None = None
+    description: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    settlement_mode: SettlementMode | None = None
+    billing_anchor: datetime | None = None
+    starting_phase: str | None = None
+
+
+async def create(session: WriteSession, namespace: str, new: NewSubscription) -> SubscriptionView:
+    """Create a subscription that runs until it is canceled.
+
+    Raises:
+        NotFound: the customer or the plan does not exist.
+        CustomerDeleted: the customer was deleted.
+        InvalidInput: the plan is not active, the start has passed, the schedule breaks a rule, or the customer is
+            invoiced in another currency.
+        Conflict: the customer has another subscription at that time.
+    """
+    await lock(session, "customer", namespace, new.customer_id, "subscription")
+    customer = await customers.get_live(session, namespace, new.customer_id)
+    plan = await _plan(session, namespace, new.plan)
+    start = timing.start_of_new(new.timing)
+    anchor = start if new.billing_anchor is None else timing.within_reach(new.billing_anchor)
+    spec = from_plan(plan, active_from=start, billing_anchor=anchor, starting_phase=new.starting_phase)
+    await _check(session, namespace, spec)
+    _check_currency(customer, spec)
+    await _check_alone(session, namespace, customer, start)
+    row = _subscription(namespace, new, plan, spec)
+    await _store(session, row, spec)
+    if customer.currency is None and spec.has_priced_items():
+        await customers.set_currency(session, namespace, customer.id, spec.currency)
+    return (await repository.views(session, [row]))[0]
+
+
+async def _plan(session: WriteSession, namespace: str, choice: PlanChoice | CustomPlan) -> Plan:
+    if isinstance(choice, CustomPlan):
+        return await _custom(session, namespace, choice)
+    if choice.id is not None:
+        plan = await plans.get(session, namespace, choice.id)
+    elif choice.key is not None:
+        plan = await _active(session, namespace, choice.key)
+    else:
+        raise InvalidInput("a plan is named by id or by key")
+    if plan.deleted_at is not None:
+        raise InvalidInput(f"plan is deleted: {plan.key}")
+    if plans.status(plan, clock.now()) is not PlanStatus.ACTIVE:
+        raise InvalidInput(f"plan is not active: {plan.key} version {plan.version}")
+    if choice.version is not None and choice.version != plan.version:
+        raise InvalidInput(f"version {choice.version} of plan {plan.key} is not active, version {plan.version} is")
+    return plan
+
+
+async def _active(session: WriteSession, namespace: str, key: str) -> Plan:
+    try:
+        return await plans.get_active(session, namespace, key)
+    except NotFound:
+        # A key that exists without an active version is a wrong request, an unknown key a missing plan.
+        return await plans.get_by_id_or_key(session, namespace, key, include_latest=True)
+
+
+async def _custom(session: WriteSession, namespace: str, custom: CustomPlan) -> Plan:
+    now = clock.now()
+    plan = Plan(
+        id="",
+        namespace=namespace,
+        key=_CUSTOM_PLAN_KEY,
+        version=1,
+        name=custom.name,
+        description=custom.description,
+        metadata=custom.metadata,
+        currency=custom.currency,
+        billing_cadence=custom.billing_cadence,
+        pro_rating_enabled=custom.pro_rating_enabled,
+        settlement_mode=custom.settlement_mode,
+        effective_from=None,
+        effective_to=None,
+        created_at=now,
+        updated_at=now,
+        deleted_at=None,
+        phases=custom.phases,
+    )
+    plan = await plans.resolved(session, plan)
+    issues = [issue.under("plan") for issue in await plans.issues(session, plan)]
+    validation.block(issues)
+    return plan
+
+
+async def _check(session: WriteSession, namespace: str, spec: SubscriptionSpec) -> None:
+    validation.block(validation.schedule_issues(spec))
+    validation.block(validation.alignment_issues(spec))
+    cards = [item.rate_card for phase in spec.phases for items in phase.items.values() for item in items]
+    keys = {card.feature_key for card in cards if card.feature_key is not None}
+    found = await features.named(session, namespace, keys=keys)
+    # Held, so that a feature cannot be archived between this look and the commit.
+    held = await features.held(session, namespace, [feature.id for feature in found])
+    live = {feature.key: feature for feature in held if feature.archived_at is None}
+    validation.block(validation.feature_issues(spec, live))
+
+
+def _check_currency(customer: Customer, spec: SubscriptionSpec) -> None:
+    if customer.currency not in (None, spec.currency) and spec.has_priced_items():
+        raise InvalidInput(
+            f"currencies must match: customer is invoiced in {customer.currency}, the plan is priced in {spec.currency}"
+        )
+
+
+async def _check_alone(session: WriteSession, namespace: str, customer: Customer, start: datetime) -> None:
+    others = await repository.not_ended(session, namespace, customer.id, start)
+    if uniqueness.overlap([*(Span(other.active_from, other.active_to) for other in others), Span(start, None)]):
+        raise uniqueness.refusal()
+
+
+def _subscription(namespace: str, new: NewSubscription, plan: Plan, spec: SubscriptionSpec) -> SubscriptionRow:
+    custom = isinstance(new.plan, CustomPlan)
+    return SubscriptionRow(
+        namespace=namespace,
+        customer_id=new.customer_id,
+        plan_id=None if custom else plan.id,
+        plan_key=None if custom else plan.key,
+        plan_version=None if custom else plan.version,
+        name=new.name or plan.name,
+        description=plan.description if custom else new.description,
+        labels=dict(plan.metadata if custom else new.metadata),
+        annotations={},
+        currency=spec.currency,
+        settlement_mode=str(new.settlement_mode or plan.settlement_mode),
+        pro_rating_enabled=plan.pro_rating_enabled,
+        billing_cadence=str(spec.billing_cadence),
+        billing_anchor=spec.billing_anchor,
+        active_from=spec.active_from,
+        active_to=None,
+    )
+
+
+async def _store(session: WriteSession, row: SubscriptionRow, spec: SubscriptionSpec) -> None:
+    session.add(row)
+    try:
+        await session.flush()
+    except IntegrityError as error:
+        if violated(error) == ONE_AT_A_TIME:
+            raise uniqueness.refusal() from error
+        raise
+    for phase in spec.phases:
+        await _store_phase(session, row, phase)
+
+
+async def _store_phase(session: WriteSession, row: SubscriptionRow, phase: PhaseSpec) -> None:
+    stored = SubscriptionPhaseRow(
+        namespace=row.namespace,
+        subscription_id=row.id,
+        key=phase.key,
+        name=phase.name,
+        description=phase.description,
+        labels=dict(phase.metadata),
+        active_from=phase.active_from,
+        sort_hint=phase.sort_hint,
+    )
+    session.add(stored)
+    await session.flush()
+    session.add_all(
+        SubscriptionItemRow(
+            namespace=row.namespace,
+            subscription_id=row.id,
+            phase_id=stored.id,
+            key=item.key,
+            version=version,
+            feature_key=item.rate_card.feature_key,
+            rate_card=item.rate_card.model_dump(mode="json"),
+            active_from_override=item.active_from_override and str(item.active_from_override),
+            active_to_override=item.active_to_override and str(item.active_to_override),
+            annotations=dict(item.annotations),
+        )
+        for versions in phase.items.values()
+        for version, item in enumerate(versions)
+    )
+    await session.flush()

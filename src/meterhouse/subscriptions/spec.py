@@ -1,0 +1,118 @@
+"""The schedule that a subscription wants to have: the input of validation, and what the rows store.
+
+Terms: subscriptions sections 1 and 3. Intervals are derived by `timeline`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from meterhouse.catalog.plans.plan import Plan, PlanPhase
+from meterhouse.catalog.ratecards import BooleanEntitlementTemplate, RateCard
+from meterhouse.kernel.errors import InvalidInput
+from meterhouse.kernel.periods import Duration
+
+OWNER = "subscription.owner"
+BOOLEAN_COUNT = "subscription.entitlement.boolean.count"
+
+
+@dataclass(frozen=True, slots=True)
+class ItemSpec:
+    """One version of an item.
+
+    Attributes:
+        active_from_override, active_to_override: distances from the phase's start; None means the phase's own bound.
+    """
+
+    key: str
+    rate_card: RateCard
+    active_from_override: Duration | None = None
+    active_to_override: Duration | None = None
+    annotations: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseSpec:
+    """A phase and, by item key, the versions of its items in order of time.
+
+    Attributes:
+        sort_hint: order among phases that start together, which happens when some last no time.
+    """
+
+    key: str
+    name: str
+    description: str | None
+    metadata: Mapping[str, str]
+    active_from: datetime
+    sort_hint: int
+    items: Mapping[str, tuple[ItemSpec, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class SubscriptionSpec:
+    """A whole schedule, phases in order of time."""
+
+    currency: str
+    billing_cadence: Duration
+    billing_anchor: datetime
+    active_from: datetime
+    phases: tuple[PhaseSpec, ...]
+
+    def has_priced_items(self) -> bool:
+        """Tell whether any item has a price."""
+        return any(
+            version.rate_card.is_billable()
+            for phase in self.phases
+            for versions in phase.items.values()
+            for version in versions
+        )
+
+
+def _item(card: RateCard, currency: str) -> ItemSpec:
+    annotations: dict[str, Any] = {OWNER: ["subscription"]}
+    if isinstance(card.entitlement_template, BooleanEntitlementTemplate):
+        annotations[BOOLEAN_COUNT] = 1
+    if card.is_billable():
+        card = card.model_copy(update={"currency": card.currency or currency})
+    return ItemSpec(card.key, card, annotations=annotations)
+
+
+def _durations(plan: Plan, starting_phase: str | None) -> list[Duration | None]:
+    """Return how long each phase lasts; those before the starting phase last no time (section 4.4)."""
+    durations = [phase.duration for phase in plan.phases]
+    if starting_phase is None:
+        return durations
+    keys = [phase.key for phase in plan.phases]
+    if starting_phase not in keys:
+        raise InvalidInput(f"the plan has no phase {starting_phase}")
+    skipped = keys.index(starting_phase)
+    return [Duration()] * skipped + durations[skipped:]
+
+
+def from_plan(
+    plan: Plan, *, active_from: datetime, billing_anchor: datetime, starting_phase: str | None = None
+) -> SubscriptionSpec:
+    """Lay a plan out in time.
+
+    Offsets are the sum of the durations before, part by part, added to the start once, so that month ends do not drift
+    (section 3). A phase without duration is the last that is reached.
+
+    Raises:
+        InvalidInput: the plan has no phase of that key, or reaches beyond the calendar.
+    """
+    offset = Duration()
+    phases = []
+    for hint, (phase, duration) in enumerate(zip(plan.phases, _durations(plan, starting_phase), strict=True)):
+        try:
+            start = offset.add_to(active_from)
+        except (OverflowError, ValueError):
+            raise InvalidInput(f"phase {phase.key} would start after the end of the calendar") from None
+        phases.append(_phase(phase, start, hint, plan.currency))
+        offset = offset + (duration or Duration())
+    return SubscriptionSpec(plan.currency, plan.billing_cadence, billing_anchor, active_from, tuple(phases))
+
+
+def _phase(phase: PlanPhase, active_from: datetime, hint: int, currency: str) -> PhaseSpec:
+    items = {card.key: (_item(card, currency),) for card in phase.rate_cards}
+    return PhaseSpec(phase.key, phase.name, phase.description, phase.metadata, active_from, hint, items)

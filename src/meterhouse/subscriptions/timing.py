@@ -1,0 +1,70 @@
+"""When a command takes effect (subscriptions sections 4.2 and 8)."""
+
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from meterhouse.kernel import clock
+from meterhouse.kernel.errors import InvalidInput
+from meterhouse.subscriptions.billing_period import aligned_period_or_refuse
+from meterhouse.subscriptions.views import SubscriptionView
+
+START_TOLERANCE = timedelta(minutes=2)  # a client's clock and the way of its request
+
+
+HORIZON = timedelta(days=100 * 366)  # keeps calendar arithmetic from there on inside what a date can be
+
+
+class NamedTiming(StrEnum):
+    """The instants that have a name."""
+
+    IMMEDIATE = "immediate"
+    NEXT_BILLING_CYCLE = "next_billing_cycle"
+
+
+Timing = NamedTiming | datetime
+
+
+def within_reach(instant: datetime) -> datetime:
+    """Return the instant in UTC.
+
+    Raises:
+        InvalidInput: it is more than a hundred years away.
+    """
+    now = clock.now()
+    if not now - HORIZON <= instant <= now + HORIZON:
+        raise InvalidInput(f"an instant cannot be more than 100 years away: {instant.isoformat()}")
+    return clock.as_utc(instant)
+
+
+def start_of_new(timing: Timing) -> datetime:
+    """Return when a new subscription starts.
+
+    Raises:
+        InvalidInput: the instant has passed, or is bound to a billing cycle that does not exist yet.
+    """
+    now = clock.now()
+    if timing is NamedTiming.IMMEDIATE:
+        return now
+    if isinstance(timing, NamedTiming):
+        raise InvalidInput(f"a new subscription has no billing cycle yet: timing {timing} is not possible")
+    if timing < now - START_TOLERANCE:
+        raise InvalidInput("cannot create subscription in the past")
+    return within_reach(timing)
+
+
+def end_of(view: SubscriptionView, timing: Timing) -> datetime:
+    """Return when a cancellation takes effect: now, or a boundary of a billing period or phase that is still to come.
+
+    Raises:
+        InvalidInput: the instant has passed or is no boundary.
+    """
+    now = clock.now()
+    if timing is NamedTiming.IMMEDIATE:
+        return now
+    if timing is NamedTiming.NEXT_BILLING_CYCLE:
+        return aligned_period_or_refuse(view, now).end
+    if timing < now:
+        raise InvalidInput("cannot cancel subscription in the past")
+    if aligned_period_or_refuse(view, within_reach(timing)).start != timing:
+        raise InvalidInput("a custom cancellation must be at the boundary of a billing period or of a phase")
+    return clock.as_utc(timing)
