@@ -9,7 +9,7 @@ reads the same text that the sink puts in a slot.
 import json
 import re
 from collections.abc import Sequence
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import msgspec
@@ -42,7 +42,10 @@ def _canonical(token: str) -> str:
         return token
     if len(token) > _MAX_DIGITS:
         return ""
-    value = Decimal(token)
+    try:
+        value = Decimal(token)
+    except InvalidOperation:
+        return token.lower()
     if not value or abs(value.adjusted()) <= _MAX_EXPONENT:
         return plain(value)
     return token.lower()
@@ -136,7 +139,11 @@ def number_of(text: str) -> Decimal | None:
     """
     if not text or _NUMBER.fullmatch(text) is None:
         return None
-    value = Decimal(text)
+    try:
+        value = Decimal(text)
+    except InvalidOperation:
+        # An exponent of more digits than Python reads.
+        return None
     if not value or value.adjusted() < -_SCALE:
         return Decimal(0)
     if value.adjusted() >= _SCALE:

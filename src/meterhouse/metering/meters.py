@@ -3,7 +3,6 @@
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
 
 from sqlalchemy.exc import IntegrityError
 
@@ -235,7 +234,7 @@ def _check(meter: Meter | NewMeter) -> None:
     issues = [*_value_issues(meter), *_dimension_issues(meter)]
     if meter.description == "":
         issues.append(Issue("invalid_description", "meter description must not be empty", "$.description"))
-    if meter.event_from is not None and meter.event_from.replace(tzinfo=None) == datetime.min:
+    if meter.event_from is not None and meter.event_from.year == 1:
         issues.append(Issue("invalid_event_from", "meter event from must not be the zero time", "$.event_from"))
     if issues:
         raise InvalidInput("\n".join(issue.message for issue in issues), issues=issues)

@@ -83,6 +83,8 @@ class EventLogRow(Base):
     __tablename__ = "event_log"
 
     position: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    namespace: Mapped[str]
+    ingested_at: Mapped[datetime]
     payload: Mapped[bytes] = mapped_column(LargeBinary)
 
 

@@ -8,7 +8,8 @@ from typing import Protocol
 
 from meterhouse.kernel.periods import Period
 from meterhouse.metering.filters import Filter
-from meterhouse.metering.meters import Meter
+from meterhouse.metering.meter import Meter
+from meterhouse.metering.query import MeterQueries, MeterQuery
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,3 +39,26 @@ class UsageReader(Protocol):
     async def quantity(self, request: UsageRequest) -> Decimal:
         """Return the meter's aggregate over the request, exactly; 0 when no event carries a usable value."""
         ...
+
+
+class ClickHouseUsage:
+    """Measures usage on the raw events in ClickHouse."""
+
+    def __init__(self, queries: MeterQueries) -> None:
+        self._queries = queries
+
+    async def quantity(self, request: UsageRequest) -> Decimal:
+        """Return the meter's aggregate over the request. See `UsageReader`."""
+        if not request.subjects or request.period.is_empty():
+            return Decimal(0)
+        # All subjects are one customer: asked as such, their events are aggregated together.
+        query = MeterQuery(
+            request.meter,
+            request.period.start,
+            request.period.end,
+            customers={"": request.subjects},
+            filters=request.filters,
+            stored_before=request.stored_before,
+        )
+        rows = await self._queries.usage(query)
+        return rows[0].value if rows else Decimal(0)

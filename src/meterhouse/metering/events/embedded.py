@@ -1,0 +1,217 @@
+"""The embedded event log: a table in Postgres (metering section 3, design section 6).
+
+Appends that arrive while one is being written are gathered and written by the next in one COPY (group commit), so the
+cost of making them durable is shared. There is one partition; its reader holds a session lock, and every read and
+commit goes over the connection that holds it, so a reader that lost the lock cannot go on unnoticed.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import structlog
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError, InterfaceError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from meterhouse.kernel import locks
+from meterhouse.kernel.db import Database
+from meterhouse.kernel.errors import Unavailable
+from meterhouse.metering.events import event as events
+from meterhouse.metering.events.event import Event
+from meterhouse.metering.events.log import APPEND_TIMEOUT_SECONDS, Batch, EventConsumer, Record
+
+PARTITION = 0
+
+# How often a reader looks for records that another process appended; appends of its own process wake it at once.
+POLL_SECONDS = 0.2
+# Events of one COPY. More would only delay the first of them.
+GROUP_LIMIT = 50_000
+
+_READER_LOCK = 0x6D65_7465_7268_6C67  # any number that nothing else locks
+
+log = structlog.get_logger(__name__)
+
+
+class EmbeddedLog:
+    """Keeps events in Postgres until the sink has stored them."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._waiting: list[tuple[Sequence[Event], asyncio.Future[None]]] = []
+        self._writer: asyncio.Task[None] | None = None
+        self.appended = asyncio.Event()
+
+    async def append(self, events: Sequence[Event]) -> None:
+        """Append all events; returning means Postgres committed them.
+
+        Raises:
+            Unavailable: Postgres does not acknowledge in time.
+        """
+        if not events:
+            return
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((events, done))
+        if self._writer is None or self._writer.done():
+            self._writer = asyncio.create_task(self._write_waiting(), name="event log writer")
+        try:
+            await asyncio.wait_for(done, APPEND_TIMEOUT_SECONDS)
+        except TimeoutError:
+            raise Unavailable("the event log does not acknowledge") from None
+
+    async def _write_waiting(self) -> None:
+        while self._waiting:
+            group, count = [], 0
+            while self._waiting and count < GROUP_LIMIT:
+                group.append(self._waiting.pop(0))
+                count += len(group[-1][0])
+            try:
+                await self._write([event for events, _ in group for event in events])
+            except Exception as error:
+                log.error("events could not be appended", exc_info=error)
+                for _, done in group:
+                    if not done.done():
+                        done.set_exception(Unavailable("the event log cannot be written"))
+            else:
+                for _, done in group:
+                    if not done.done():
+                        done.set_result(None)
+                self.appended.set()
+
+    async def _write(self, group: Sequence[Event]) -> None:
+        records = [(event.namespace, event.ingested_at, events.to_payload(event)) for event in group]
+        async with self._db.write() as session:
+            # Positions must become visible in their order, or a reader would pass over one that commits late.
+            await locks.lock(session, "event_log")
+            raw = await (await session.connection()).get_raw_connection()
+            driver: Any = raw.driver_connection
+            await driver.copy_records_to_table(
+                "event_log", records=records, columns=["namespace", "ingested_at", "payload"]
+            )
+
+    async def consumer(self) -> EventConsumer:
+        """Start a reader. It reads once no other process does."""
+        return _Reader(self._db, self.appended)
+
+    async def end(self) -> Mapping[int, int]:
+        """Return the position after the last committed record."""
+        async with self._db.read() as session:
+            found = await session.scalar(
+                text(
+                    "SELECT greatest((SELECT max(position) + 1 FROM event_log),"
+                    " (SELECT position FROM event_log_offsets WHERE log_partition = :partition))"
+                ),
+                {"partition": PARTITION},
+            )
+        return {PARTITION: found or 0}
+
+    async def close(self) -> None:
+        """Finish the appends that are under way."""
+        if self._writer is not None:
+            await self._writer
+
+
+class _Reader:
+    """The one reader of the table."""
+
+    def __init__(self, db: Database, appended: asyncio.Event) -> None:
+        self._db = db
+        self._appended = appended
+        self._connection: AsyncConnection | None = None
+        self._next: int | None = None
+
+    async def poll(self, limit: int, wait: float) -> Batch:
+        """Return the next records. See `EventConsumer.poll`."""
+        try:
+            return await self._poll(limit, wait)
+        except (DBAPIError, InterfaceError, OSError) as error:
+            await self._let_go()
+            raise Unavailable("the event log cannot be read") from error
+
+    async def _poll(self, limit: int, wait: float) -> Batch:
+        if self._connection is None and not await self._take():
+            await asyncio.sleep(min(wait, POLL_SECONDS))
+            return Batch()
+        if self._next is None:
+            self._next = await self._committed()
+            return Batch(taken_over={PARTITION: self._next})
+        deadline = asyncio.get_running_loop().time() + wait
+        while True:
+            self._appended.clear()
+            records = await self._read(limit)
+            left = deadline - asyncio.get_running_loop().time()
+            if records or left <= 0:
+                return Batch(records=records)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._appended.wait(), min(left, POLL_SECONDS))
+
+    async def _take(self) -> bool:
+        connection = await self._db.engine.connect()
+        await connection.execution_options(isolation_level="AUTOCOMMIT")
+        taken = await connection.scalar(text("SELECT pg_try_advisory_lock(:lock)"), {"lock": _READER_LOCK})
+        if not taken:
+            await connection.close()
+            return False
+        self._connection, self._next = connection, None
+        return True
+
+    async def _committed(self) -> int:
+        position = await self._scalar(
+            "SELECT position FROM event_log_offsets WHERE log_partition = :partition", partition=PARTITION
+        )
+        return int(position or 0)
+
+    async def _read(self, limit: int) -> list[Record]:
+        assert self._connection is not None
+        assert self._next is not None
+        rows = (
+            await self._connection.execute(
+                text(
+                    "SELECT position, namespace, ingested_at, payload FROM event_log"
+                    " WHERE position >= :next ORDER BY position LIMIT :limit"
+                ),
+                {"next": self._next, "limit": limit},
+            )
+        ).all()
+        if rows:
+            self._next = rows[-1].position + 1
+        return [Record(PARTITION, row.position, row.namespace, row.ingested_at, row.payload) for row in rows]
+
+    async def commit(self, positions: Mapping[int, int]) -> None:
+        """Forget the records below the position. See `EventConsumer.commit`."""
+        if self._connection is None:
+            raise Unavailable("the event log is read by another process")
+        try:
+            # One statement, so that the position and what is forgotten are one transaction.
+            await self._scalar(
+                "WITH forgotten AS (DELETE FROM event_log WHERE position < :position)"
+                " INSERT INTO event_log_offsets (log_partition, position) VALUES (:partition, :position)"
+                " ON CONFLICT (log_partition) DO UPDATE SET position = excluded.position RETURNING position",
+                partition=PARTITION,
+                position=positions[PARTITION],
+            )
+        except (DBAPIError, InterfaceError, OSError) as error:
+            await self._let_go()
+            raise Unavailable("the position in the event log cannot be written") from error
+
+    async def _scalar(self, statement: str, **parameters: object) -> Any:
+        assert self._connection is not None
+        return await self._connection.scalar(text(statement), parameters)
+
+    def rewind(self) -> None:
+        """Start again from the committed position."""
+        self._next = None
+
+    async def _let_go(self) -> None:
+        connection, self._connection, self._next = self._connection, None, None
+        if connection is not None:
+            # The lock belongs to the connection: it must not go back to the pool with it.
+            with contextlib.suppress(DBAPIError, InterfaceError, OSError):
+                await connection.invalidate()
+            with contextlib.suppress(DBAPIError, InterfaceError, OSError):
+                await connection.close()
+
+    async def close(self) -> None:
+        """Give the table up for another reader."""
+        await self._let_go()

@@ -1,0 +1,120 @@
+"""The keys of stored events: what keeps an event single (metering section 5, design section 6).
+
+A key is a 128-bit hash of namespace, source and id, each with its length in front, so that no two triples run together.
+`om_event_keys` is the truth; in front of it an in-memory filter answers "surely new" for almost every new event.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from hashlib import blake2b
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from meterhouse.metering.clickhouse import ClickHouse
+
+KEY_BYTES = 16
+
+Words = npt.NDArray[np.uint64]
+
+# Keys in one IN list. The filter leaves few to ask about, so lists are this long only when a batch is replayed.
+_LOOKUP_KEYS = 2_000
+# Bits of the filter for each key it is made for: one false "maybe" in some hundred new keys when it is full.
+_BITS_PER_KEY = 16
+# What a filter is made for at least: 16 MiB, so that a small server never builds a second one.
+_LEAST_CAPACITY = 1 << 23
+_WORD = 64
+_PATTERN_BITS = 4
+
+
+def event_key(namespace: str, source: str, event_id: str) -> bytes:
+    """Return the key of an event."""
+    digest = blake2b(digest_size=KEY_BYTES)
+    for part in (namespace, source, event_id):
+        encoded = part.encode("utf-8")
+        digest.update(len(encoded).to_bytes(4, "big"))
+        digest.update(encoded)
+    return digest.digest()
+
+
+class KeyFilter:
+    """A Bloom filter over keys, one memory word a key: "absent" is certain, "maybe" has to be looked up."""
+
+    def __init__(self, capacity: int = _LEAST_CAPACITY) -> None:
+        words = 1 << (max(capacity, 1) * _BITS_PER_KEY // _WORD).bit_length()
+        self.capacity = capacity
+        self.count = 0
+        self._mask = np.uint64(words - 1)
+        self._words = np.zeros(words, np.uint64)
+
+    def _probe(self, keys: bytes) -> tuple[Words, Words]:
+        halves = np.frombuffer(keys, "<u8").reshape(-1, 2)
+        pattern = np.zeros(len(halves), np.uint64)
+        for bit in range(_PATTERN_BITS):
+            shift = (halves[:, 1] >> np.uint64(6 * bit)) & np.uint64(_WORD - 1)
+            pattern |= np.uint64(1) << shift
+        return halves[:, 0] & self._mask, pattern
+
+    def add(self, keys: bytes) -> None:
+        """Remember keys, given one after the other."""
+        places, pattern = self._probe(keys)
+        np.bitwise_or.at(self._words, places, pattern)
+        self.count += len(places)
+
+    def maybe(self, keys: Sequence[bytes]) -> list[bytes]:
+        """Return the keys that may have been added."""
+        if not keys:
+            return []
+        places, pattern = self._probe(b"".join(keys))
+        present = (self._words[places] & pattern) == pattern
+        return [key for key, maybe in zip(keys, present.tolist(), strict=True) if maybe]
+
+
+class KeyStore:
+    """The table of keys with its filter."""
+
+    def __init__(self, clickhouse: ClickHouse) -> None:
+        self._clickhouse = clickhouse
+        self._filter: KeyFilter | None = None
+
+    async def load(self) -> None:
+        """Fill the filter from the table. Must follow every moment in which another process may have written keys."""
+        ((count,),) = await self._clickhouse.query("SELECT count() FROM om_event_keys")
+        rows = await self._clickhouse.query(_ALL_KEYS)
+        self._filter = await asyncio.to_thread(_filled, max(2 * count, _LEAST_CAPACITY), [row[0] for row in rows])
+
+    async def known(self, keys: Sequence[bytes]) -> set[bytes]:
+        """Return those of `keys` that belong to a stored event."""
+        asked = keys if self._filter is None else self._filter.maybe(keys)
+        found: set[bytes] = set()
+        for start in range(0, len(asked), _LOOKUP_KEYS):
+            # Hex digits only, so the list is safe in the text; bound as one parameter it could not use the index.
+            listed = ",".join(f"unhex('{key.hex()}')" for key in asked[start : start + _LOOKUP_KEYS])
+            rows = await self._clickhouse.query(f"SELECT hex(key_hash) FROM om_event_keys WHERE key_hash IN ({listed})")
+            found.update(bytes.fromhex(row[0]) for row in rows)
+        return found
+
+    async def add(self, keys: Sequence[bytes]) -> None:
+        """Write keys. Writing one again does no harm."""
+        if not keys:
+            return
+        await self._clickhouse.insert("om_event_keys", pa.table({"key_hash": pa.array(keys, pa.binary(KEY_BYTES))}))
+        if self._filter is not None:
+            self._filter.add(b"".join(keys))
+            if self._filter.count > self._filter.capacity:
+                await self.load()
+
+
+# In chunks of one text each: far cheaper to carry over than one value a row.
+_ALL_KEYS = (
+    "SELECT arrayStringConcat(groupArray(hex(key_hash))) FROM om_event_keys"
+    " GROUP BY intDiv(rowNumberInAllBlocks(), 65536)"
+)
+
+
+def _filled(capacity: int, chunks: Sequence[str]) -> KeyFilter:
+    fresh = KeyFilter(capacity)
+    for chunk in chunks:
+        fresh.add(bytes.fromhex(chunk))
+    return fresh
