@@ -8,7 +8,7 @@ COPY src ./src
 RUN /opt/meterhouse/bin/pip install --no-cache-dir --no-deps .
 
 FROM python:3.12-slim
-# The embedded engines must not run as root.
+# Nothing here needs root.
 RUN useradd --create-home --uid 1000 meterhouse && mkdir /data && chown meterhouse /data
 COPY --from=build /opt/meterhouse /opt/meterhouse
 ENV PATH=/opt/meterhouse/bin:$PATH METERHOUSE_HOST=0.0.0.0 METERHOUSE_DATA_DIR=/data

@@ -1,10 +1,10 @@
 """Writes the table of settings into the README; with --check, fails when it is not up to date."""
 
+import json
 import sys
-import typing
 from pathlib import Path
 
-from pydantic_core import PydanticUndefined
+from pydantic.fields import FieldInfo
 
 from meterhouse.settings import Settings
 
@@ -16,22 +16,24 @@ def table() -> str:
     """Return the table, one row per setting, in the order of the class."""
     rows = ["| Environment variable | Default | Meaning |", "|---|---|---|"]
     for name, field in Settings.model_fields.items():
-        nested = getattr(field.annotation, "model_fields", None)
-        if nested is None:
-            rows.append(row(name, field.default, field.description, field.annotation))
-            continue
-        for inner, part in nested.items():
-            rows.append(row(f"{name}__{inner}", part.default, part.description, part.annotation))
+        nested = getattr(field.annotation, "model_fields", {"": field})
+        rows += [row("__".join(filter(None, (name, inner))), part) for inner, part in nested.items()]
     return "\n".join(rows) + "\n"
 
 
-def row(name: str, default: object, description: str | None, annotation: object) -> str:
-    """Return one row; a setting without a description is told by its choices."""
-    shown = ",".join(default) if isinstance(default, tuple) else default
-    cell = "" if shown is None or shown is PydanticUndefined else f"`{shown}`"
-    choices = [str(choice) for part in (annotation, *typing.get_args(annotation)) for choice in typing.get_args(part)]
-    meaning = description or "One of " + ", ".join(choice for choice in choices if not choice.startswith("<")) + "."
-    return f"| `METERHOUSE_{name.upper()}` | {cell} | {meaning} |"
+def row(name: str, field: FieldInfo) -> str:
+    """Return one row."""
+    default = field.get_default(call_default_factory=True)
+    match default:
+        case None | []:
+            shown = ""
+        case tuple():
+            shown = f"`{','.join(default)}`"
+        case bool():
+            shown = f"`{json.dumps(default)}`"
+        case _:
+            shown = f"`{default}`"
+    return f"| `METERHOUSE_{name.upper()}` | {shown} | {field.description} |"
 
 
 def main() -> None:

@@ -68,14 +68,18 @@ class Settings(BaseSettings):
         6, description="Partitions of a topic that is made: as many sinks can share the work."
     )
     kafka_group_id: str = Field("meterhouse-sink", description="Consumer group of the sinks.")
-    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
-    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = None
-    kafka_sasl_username: str | None = None
-    kafka_sasl_password: str | None = None
+    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        "PLAINTEXT", description="PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL."
+    )
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = Field(
+        None, description="PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512."
+    )
+    kafka_sasl_username: str | None = Field(None, description="User of SASL.")
+    kafka_sasl_password: str | None = Field(None, description="Password of SASL.")
     kafka_ssl_cafile: Path | None = Field(None, description="Certificates to trust besides the system's.")
 
     host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 for all interfaces.")
-    port: int = Field(8888, ge=0, le=65535)
+    port: int = Field(8888, ge=0, le=65535, description="Port to listen on; 0 takes any free one.")
     roles: Annotated[tuple[Role, ...], NoDecode] = Field(
         ALL_ROLES, description="What this process does: api, sink, worker, separated by commas."
     )
@@ -85,7 +89,9 @@ class Settings(BaseSettings):
         None, description="Run on simulated time from this instant (RFC 3339), moved by PUT .../test-clock."
     )
     credits_enabled: bool = Field(True, description="Take customer credits when charges are invoiced.")
-    meters: list[MeterSettings] = Field(default_factory=list)
+    meters: list[MeterSettings] = Field(
+        default_factory=list, description="Meters to make at start, best written in the YAML file."
+    )
 
     scheduler_tick_seconds: Annotated[float, Field(gt=0)] = Field(
         15, description="How often due work is looked for. Half of the 30 s within which due lines become invoices."
