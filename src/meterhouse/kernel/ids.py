@@ -2,6 +2,7 @@
 
 import secrets
 import threading
+from datetime import datetime
 
 from ulid import ULID
 
@@ -50,3 +51,8 @@ def is_ulid(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def made_at(ulid: str) -> datetime:
+    """Return when an id of `new_id` was made, to the millisecond."""
+    return ULID.from_str(ulid).datetime

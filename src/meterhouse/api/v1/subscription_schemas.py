@@ -1,0 +1,342 @@
+"""The v1 schemas of subscriptions."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, StringConstraints
+
+from meterhouse.api.v1.features import FeatureResource
+from meterhouse.api.v1.plans import Alignment, PlanPhase, ProRatingConfig
+from meterhouse.api.v1.ratecards import Discounts, RateCardUsageBasedPrice, TaxConfig, price_of
+from meterhouse.api.wire import (
+    CurrencyCode,
+    Description,
+    ExternalKey,
+    Instant,
+    ISODuration,
+    Name,
+    Opt,
+    ResourceKey,
+    Ulid,
+    V1Model,
+)
+from meterhouse.catalog import features as catalog
+from meterhouse.catalog.prices import SettlementMode
+from meterhouse.kernel import clock, periods
+from meterhouse.kernel.errors import InvalidInput
+from meterhouse.kernel.ids import made_at
+from meterhouse.subscriptions.billing_period import aligned_period
+from meterhouse.subscriptions.service import CustomPlan, NewSubscription, PlanChoice
+from meterhouse.subscriptions.status import Status, status_of
+from meterhouse.subscriptions.timeline import shown_items, timelines
+from meterhouse.subscriptions.timing import NamedTiming
+from meterhouse.subscriptions.views import ItemVersion, PhaseView, SubscriptionView
+
+SubscriptionTiming = NamedTiming | Instant
+CostBasisMode = Literal["dynamic", "pinned"]
+
+
+class Period(V1Model):
+    """A stretch of time, its end excluded."""
+
+    from_: Instant = Field(alias="from")
+    to: Instant
+
+    @classmethod
+    def of(cls, period: periods.Period) -> "Period":
+        """Show a period."""
+        return cls(from_=period.start, to=period.end)
+
+
+class PlanReference(V1Model):
+    """The plan version that a subscription was made from."""
+
+    id: Ulid
+    key: ResourceKey
+    version: int
+
+
+class SubscriptionCostBasisPin(V1Model):
+    """The cost basis that a pair of currencies is held to."""
+
+    custom_currency_id: Ulid
+    invoice_currency: CurrencyCode
+    cost_basis_id: Ulid
+
+
+class _SubscriptionMembers(V1Model):
+    id: Ulid
+    name: Name
+    description: Opt[Description] = None
+    metadata: Opt[dict[str, str]] = None
+    created_at: Instant
+    updated_at: Instant
+    deleted_at: Opt[Instant] = None
+    active_from: Instant
+    active_to: Opt[Instant] = Field(None, description="When it ends; absent while it is open-ended.")
+    annotations: Opt[dict[str, Any]] = None
+    status: Status
+    customer_id: Ulid
+    plan: Opt[PlanReference] = Field(None, description="Absent for a custom plan.")
+    currency: CurrencyCode
+    cost_basis_mode: CostBasisMode = "dynamic"
+    cost_basis_pins: list[SubscriptionCostBasisPin] = []
+    billing_cadence: ISODuration
+    pro_rating_config: ProRatingConfig
+    billing_anchor: Instant = Field(description="Where billing periods are counted from, in both directions.")
+    settlement_mode: SettlementMode
+
+
+def _members(view: SubscriptionView) -> dict[str, Any]:
+    return {
+        "id": view.id,
+        "name": view.name,
+        "description": view.description,
+        "metadata": view.metadata or None,
+        "created_at": view.created_at,
+        "updated_at": view.updated_at,
+        "deleted_at": view.deleted_at,
+        "active_from": view.active_from,
+        "active_to": view.active_to,
+        "status": status_of(view, clock.now()),
+        "customer_id": view.customer_id,
+        "plan": view.plan and PlanReference.model_validate(view.plan),
+        "currency": view.currency,
+        "billing_cadence": view.billing_cadence,
+        "pro_rating_config": ProRatingConfig(enabled=view.pro_rating_enabled, mode="prorate_prices"),
+        "billing_anchor": view.billing_anchor,
+        "settlement_mode": view.settlement_mode,
+    }
+
+
+class Subscription(_SubscriptionMembers):
+    """A subscription without its schedule."""
+
+    alignment: Opt[Alignment] = None
+
+    @classmethod
+    def of(cls, view: SubscriptionView) -> "Subscription":
+        """Show a subscription."""
+        return cls(**_members(view), alignment=Alignment(billables_must_align=True))
+
+
+class SubscriptionAlignment(V1Model):
+    """How the prices of a subscription line up."""
+
+    billables_must_align: bool = Field(True, deprecated=True)
+    current_aligned_billing_period: Opt[Period] = Field(
+        None, description="The billing period that runs now, cut to the current phase; absent when none runs."
+    )
+
+
+class SubscriptionItemIncluded(V1Model):
+    """What an item gives beside its price."""
+
+    feature: FeatureResource
+
+
+class SubscriptionItem(V1Model):
+    """One version of an item."""
+
+    id: Ulid
+    name: Name
+    description: Opt[Description] = None
+    metadata: Opt[dict[str, str]] = None
+    created_at: Instant
+    updated_at: Instant
+    deleted_at: Opt[Instant] = None
+    active_from: Instant
+    active_to: Opt[Instant] = None
+    key: ResourceKey
+    currency: Opt[Annotated[str, StringConstraints(min_length=3, max_length=24)]] = None
+    feature_key: Opt[ResourceKey] = None
+    billing_cadence: ISODuration | None = Field(description="Null for a fee charged once.")
+    price: RateCardUsageBasedPrice | None = Field(description="Null when it is free.")
+    discounts: Opt[Discounts] = None
+    included: Opt[SubscriptionItemIncluded] = None
+    tax_config: Opt[TaxConfig] = None
+
+    @classmethod
+    def of(cls, item: ItemVersion, features: Mapping[str, catalog.Feature]) -> "SubscriptionItem":
+        """Show an item version; `features` by key holds what it includes."""
+        card = item.rate_card
+        feature = features.get(card.feature_key) if card.feature_key is not None else None
+        # Rows of items are written once, so the id knows when.
+        made = made_at(item.id)
+        return cls(
+            id=item.id,
+            name=card.name,
+            description=card.description,
+            metadata=card.metadata,
+            created_at=made,
+            updated_at=made,
+            active_from=item.active_from,
+            active_to=item.active_to,
+            key=item.key,
+            currency=card.currency,
+            feature_key=card.feature_key,
+            billing_cadence=card.billing_cadence,
+            price=card.price and price_of(card.price),
+            discounts=Discounts.of(card.discounts),
+            included=feature and SubscriptionItemIncluded(feature=FeatureResource.of(feature)),
+            tax_config=card.tax_config and TaxConfig.of(card.tax_config),
+        )
+
+
+class SubscriptionPhaseExpanded(V1Model):
+    """A phase with its items."""
+
+    id: Ulid
+    name: Name
+    description: Opt[Description] = None
+    metadata: Opt[dict[str, str]] = None
+    created_at: Instant
+    updated_at: Instant
+    deleted_at: Opt[Instant] = None
+    key: ResourceKey
+    discounts: Opt[Discounts] = None
+    active_from: Instant
+    active_to: Opt[Instant] = None
+    items: list[SubscriptionItem] = Field(description="One version of each item: the one that counts now.")
+    item_timelines: dict[str, list[SubscriptionItem]] = Field(description="All versions of each item, by its key.")
+
+    @classmethod
+    def of(
+        cls, view: SubscriptionView, phase: PhaseView, features: Mapping[str, catalog.Feature]
+    ) -> "SubscriptionPhaseExpanded":
+        """Show a phase of a subscription."""
+        made = made_at(phase.id)
+        return cls(
+            id=phase.id,
+            name=phase.name,
+            description=phase.description,
+            metadata=phase.metadata or None,
+            created_at=made,
+            updated_at=made,
+            key=phase.key,
+            active_from=phase.active_from,
+            active_to=phase.active_to,
+            items=[SubscriptionItem.of(item, features) for item in shown_items(view, phase, clock.now())],
+            item_timelines={
+                key: [SubscriptionItem.of(item, features) for item in versions]
+                for key, versions in timelines(phase).items()
+            },
+        )
+
+
+class SubscriptionExpanded(_SubscriptionMembers):
+    """A subscription with its whole schedule."""
+
+    alignment: Opt[SubscriptionAlignment] = None
+    phases: list[SubscriptionPhaseExpanded] = Field(description="In order of time.")
+
+    @classmethod
+    def of(cls, view: SubscriptionView, features: Mapping[str, catalog.Feature]) -> "SubscriptionExpanded":
+        """Show a subscription; `features` by key holds what its items include."""
+        period = aligned_period(view, clock.now())
+        return cls(
+            **_members(view),
+            alignment=SubscriptionAlignment(
+                current_aligned_billing_period=period and Period.of(period),
+            ),
+            phases=[SubscriptionPhaseExpanded.of(view, phase, features) for phase in view.phases],
+        )
+
+
+class PlanReferenceInput(V1Model):
+    """Names the active version of a plan. A version, where given, must be the active one."""
+
+    key: ResourceKey
+    version: Opt[int] = None
+
+
+class _SubscriptionCreateMembers(V1Model):
+    cost_basis_mode: CostBasisMode = "dynamic"
+    timing: SubscriptionTiming = Field(NamedTiming.IMMEDIATE, description="When it starts.")
+    customer_id: Opt[Ulid] = Field(None, description="The id of the customer; it goes before the key.")
+    customer_key: Opt[ExternalKey] = None
+    billing_anchor: Opt[Instant] = Field(None, description="Where billing periods are counted from; default the start.")
+
+    def customer(self) -> str:
+        """Return what names the customer.
+
+        Raises:
+            InvalidInput: nothing does.
+        """
+        named = self.customer_id or self.customer_key
+        if named is None:
+            raise InvalidInput("either customerId or customerKey must be provided")
+        return named
+
+
+class PlanSubscriptionCreate(_SubscriptionCreateMembers):
+    """A subscription to a plan."""
+
+    alignment: Opt[Alignment] = None
+    metadata: Opt[dict[str, str]] = None
+    plan: PlanReferenceInput
+    starting_phase: Opt[Annotated[str, StringConstraints(min_length=1)]] = Field(
+        None, description="Key of the phase to begin with; the phases before it last no time."
+    )
+    name: Opt[str] = Field(None, description="The plan's name when absent.")
+    description: Opt[str] = None
+    settlement_mode: Opt[SettlementMode] = Field(None, description="The plan's when absent.")
+
+    def to_value(self, customer_id: str) -> NewSubscription:
+        """Read the subscription."""
+        return NewSubscription(
+            customer_id=customer_id,
+            plan=PlanChoice(key=self.plan.key, version=self.plan.version),
+            timing=self.timing,
+            name=self.name,
+            description=self.description,
+            metadata=self.metadata or {},
+            settlement_mode=self.settlement_mode,
+            billing_anchor=self.billing_anchor,
+            starting_phase=self.starting_phase,
+        )
+
+
+class CustomPlanInput(V1Model):
+    """A plan written for one subscription."""
+
+    name: Name
+    description: Opt[Description] = None
+    metadata: Opt[dict[str, str]] = None
+    alignment: Opt[Alignment] = None
+    currency: CurrencyCode
+    billing_cadence: ISODuration
+    pro_rating_config: ProRatingConfig = ProRatingConfig(enabled=True, mode="prorate_prices")
+    settlement_mode: SettlementMode = SettlementMode.CREDIT_THEN_INVOICE
+    phases: list[PlanPhase] = Field(min_length=1)
+
+
+class CustomSubscriptionCreate(_SubscriptionCreateMembers):
+    """A subscription to a plan of its own."""
+
+    custom_plan: CustomPlanInput
+
+    def to_value(self, customer_id: str) -> NewSubscription:
+        """Read the subscription."""
+        plan = self.custom_plan
+        custom = CustomPlan(
+            name=plan.name,
+            currency=plan.currency,
+            billing_cadence=plan.billing_cadence,
+            phases=tuple(phase.to_value() for phase in plan.phases),
+            description=plan.description,
+            metadata=plan.metadata or {},
+            pro_rating_enabled=plan.pro_rating_config.enabled,
+            settlement_mode=plan.settlement_mode,
+        )
+        return NewSubscription(
+            customer_id=customer_id, plan=custom, timing=self.timing, billing_anchor=self.billing_anchor
+        )
+
+
+class SubscriptionCancel(V1Model):
+    """When a cancellation takes effect."""
+
+    timing: SubscriptionTiming = Field(
+        NamedTiming.IMMEDIATE, description="Now, at the next billing cycle, or at a boundary of a period or phase."
+    )

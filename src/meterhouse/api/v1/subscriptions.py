@@ -1,0 +1,187 @@
+"""v1 subscriptions.
+
+A change is committed first and billing is brought up to date after it, in its own transaction: what was bought stands
+even where billing cannot follow at once, and the answer comes when the charges of the change are there.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Body, Path, Query, Response
+from pydantic import Discriminator, Tag
+
+from meterhouse.api.deps import Namespace, Read, ServicesDep
+from meterhouse.api.paging import MAX_PAGE_SIZE, V1Page
+from meterhouse.api.problems import errors
+from meterhouse.api.services import Services
+from meterhouse.api.v1.customers import CustomerIdOrKey
+from meterhouse.api.v1.subscription_schemas import (
+    CustomSubscriptionCreate,
+    PlanSubscriptionCreate,
+    Subscription,
+    SubscriptionCancel,
+    SubscriptionExpanded,
+)
+from meterhouse.api.wire import Instant
+from meterhouse.catalog import features
+from meterhouse.catalog.features import Feature
+from meterhouse.customers import service as customers
+from meterhouse.kernel.conditions import Sort
+from meterhouse.kernel.db import ReadSession
+from meterhouse.kernel.errors import FeatureDisabled
+from meterhouse.kernel.pages import PageRequest
+from meterhouse.subscriptions import service
+from meterhouse.subscriptions.status import Status
+from meterhouse.subscriptions.views import SubscriptionView
+
+router = APIRouter(tags=["Subscriptions"])
+
+_PATH = "/api/v1/subscriptions"
+_ONE = _PATH + "/{subscriptionId}"
+_FAILURES = (400, 401, 403, 404, 409, 412, 500, 503)
+_SORT_FIELDS = {"activeFrom": "active_from", "activeTo": "active_to"}
+
+SubscriptionId = Annotated[
+    str,
+    Path(
+        alias="subscriptionId",
+        pattern=r"^[0-7][0-9A-HJKMNP-TV-Za-hjkmnp-tv-z]{25}$",
+        description="The id of a subscription.",
+    ),
+]
+
+
+def _kind(body: Any) -> str:
+    return "custom" if isinstance(body, dict) and "customPlan" in body else "plan"
+
+
+SubscriptionCreate = Annotated[
+    Annotated[PlanSubscriptionCreate, Tag("plan")] | Annotated[CustomSubscriptionCreate, Tag("custom")],
+    Discriminator(_kind),
+]
+
+
+async def _billed(services: Services, view: SubscriptionView, as_of: datetime | None = None) -> None:
+    """Bring billing up to date with a change that is committed."""
+    if services.subscription_changed is not None:
+        await services.subscription_changed(view.namespace, view.id, as_of)
+
+
+@router.post(
+    _PATH,
+    operation_id="createSubscription",
+    summary="Create a subscription",
+    status_code=201,
+    responses=errors("v1", *_FAILURES),
+)
+async def create_subscription(
+    body: Annotated[SubscriptionCreate, Body()], namespace: Namespace, services: ServicesDep
+) -> Subscription:
+    """Subscribe a customer to a plan, or to a plan of its own."""
+    async with services.db.write() as session:
+        customer = await customers.get_live(session, namespace, body.customer())
+        view = await service.create(session, namespace, body.to_value(customer.id))
+    await _billed(services, view)
+    return Subscription.of(view)
+
+
+async def _features(session: ReadSession, namespace: str, view: SubscriptionView) -> dict[str, Feature]:
+    keys = {item.rate_card.feature_key for phase in view.phases for item in phase.items}
+    found = [await features.for_billing(session, namespace, key) for key in sorted(key for key in keys if key)]
+    return {feature.key: feature for feature in found if feature is not None}
+
+
+@router.get(_ONE, operation_id="getSubscription", summary="Get a subscription", responses=errors("v1", *_FAILURES, 501))
+async def get_subscription(
+    subscription_id: SubscriptionId,
+    session: Read,
+    namespace: Namespace,
+    at: Annotated[Instant | None, Query(description="Not offered: a subscription is shown as it is now.")] = None,
+) -> SubscriptionExpanded:
+    """Get a subscription with its whole schedule."""
+    if at is not None:
+        raise FeatureDisabled("reading a subscription as of another instant is not offered")
+    view = await service.load(session, namespace, subscription_id)
+    return SubscriptionExpanded.of(view, await _features(session, namespace, view))
+
+
+@router.post(
+    _ONE + "/cancel",
+    operation_id="cancelSubscription",
+    summary="Cancel a subscription",
+    responses=errors("v1", *_FAILURES),
+)
+async def cancel_subscription(
+    subscription_id: SubscriptionId, body: SubscriptionCancel, namespace: Namespace, services: ServicesDep
+) -> Subscription:
+    """Set the end of an active subscription. Billing is brought up to that end."""
+    async with services.db.write() as session:
+        view = await service.cancel(session, namespace, subscription_id, body.timing)
+    await _billed(services, view, view.active_to)
+    return Subscription.of(view)
+
+
+@router.post(
+    _ONE + "/unschedule-cancelation",
+    operation_id="unscheduleCancelation",
+    summary="Take a cancellation back",
+    responses=errors("v1", *_FAILURES),
+)
+async def unschedule_cancelation(
+    subscription_id: SubscriptionId, namespace: Namespace, services: ServicesDep
+) -> Subscription:
+    """Let a canceled subscription run on, before its end has come."""
+    async with services.db.write() as session:
+        view = await service.unschedule_cancelation(session, namespace, subscription_id)
+    await _billed(services, view)
+    return Subscription.of(view)
+
+
+@router.delete(
+    _ONE,
+    operation_id="deleteSubscription",
+    summary="Delete a subscription",
+    status_code=204,
+    response_class=Response,
+    responses=errors("v1", *_FAILURES),
+)
+async def delete_subscription(subscription_id: SubscriptionId, namespace: Namespace, services: ServicesDep) -> None:
+    """Delete a subscription that has not started."""
+    async with services.db.write() as session:
+        view = await service.load(session, namespace, subscription_id)
+        await service.delete(session, namespace, subscription_id)
+    await _billed(services, view)
+
+
+@router.get(
+    "/api/v1/customers/{customerIdOrKey}/subscriptions",
+    operation_id="listCustomerSubscriptions",
+    summary="List the subscriptions of a customer",
+    tags=["Customers"],
+    responses=errors("v1", 400, 401, 403, 404, 412, 500, 503),
+)
+async def list_customer_subscriptions(
+    id_or_key: CustomerIdOrKey,
+    session: Read,
+    namespace: Namespace,
+    status: Annotated[Sequence[Status] | None, Query(description="Only those of one of these statuses.")] = None,
+    order: Literal["ASC", "DESC"] = "DESC",
+    order_by: Annotated[Literal["activeFrom", "activeTo"], Query(alias="orderBy")] = "activeFrom",
+    page: Annotated[int | None, Query(ge=1, description="Page to return, counted from 1.")] = None,
+    page_size: Annotated[
+        int | None, Query(alias="pageSize", ge=1, le=MAX_PAGE_SIZE, description="How many items a page holds.")
+    ] = None,
+) -> V1Page[Subscription]:
+    """List the subscriptions of a customer; without page parameters all of them, on page 0 of size 0."""
+    customer = await customers.get_by_id_or_key(session, namespace, id_or_key)
+    asked = None if page is None and page_size is None else PageRequest(page or 1, page_size or 100)
+    found = await service.list_for_customer(
+        session,
+        namespace,
+        customer.id,
+        statuses=status or (),
+        sorts=[Sort(_SORT_FIELDS[order_by], order == "DESC")],
+        page=asked,
+    )
+    return V1Page.of(found, [Subscription.of(view) for view in found.items])
