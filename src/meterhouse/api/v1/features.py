@@ -132,7 +132,7 @@ class FeatureCreateInputs(_FeatureInput):
         return {name: condition for name, condition in read.items() if condition is not None}
 
 
-class Feature(_FeatureInput):
+class FeatureResource(_FeatureInput):
     """A feature."""
 
     id: Ulid
@@ -142,7 +142,7 @@ class Feature(_FeatureInput):
     archived_at: Opt[Instant] = None
 
     @classmethod
-    def of(cls, feature: features.Feature) -> "Feature":
+    def of(cls, feature: features.Feature) -> "FeatureResource":
         """Show a feature. The plain values are shown when every condition is an equality."""
         conditions = feature.meter_filters
         plain = all(condition.operator is filters.Operator.EQ for condition in conditions.values())
@@ -171,9 +171,9 @@ class Feature(_FeatureInput):
     status_code=201,
     responses=errors("v1", 400, 401, 403, 404, 409, 412, 500, 503),
 )
-async def create_feature(body: FeatureCreateInputs, session: Write, namespace: Namespace) -> Feature:
+async def create_feature(body: FeatureCreateInputs, session: Write, namespace: Namespace) -> FeatureResource:
     """Create a feature, with a meter to measure its usage or without one."""
-    return Feature.of(await features.create(session, namespace, body.to_value()))
+    return FeatureResource.of(await features.create(session, namespace, body.to_value()))
 
 
 @router.get(
@@ -197,7 +197,7 @@ async def list_features(
     ] = _DEFAULT_SIZE,
     order: Literal["ASC", "DESC"] = "ASC",
     order_by: Annotated[Literal["id", "key", "name", "createdAt", "updatedAt"], Query(alias="orderBy")] = "key",
-) -> list[Feature] | V1Page[Feature]:
+) -> list[FeatureResource] | V1Page[FeatureResource]:
     """List features: a page when `page` or `pageSize` is given, else an array."""
     paged = page is not None or page_size is not None
     request = PageRequest(page or 1, page_size or _DEFAULT_SIZE)
@@ -212,7 +212,7 @@ async def list_features(
             limit=request.size if paged else limit,
         ),
     )
-    items = [Feature.of(feature) for feature in found]
+    items = [FeatureResource.of(feature) for feature in found]
     return V1Page.of(Page(found, total, request), items) if paged else items
 
 
@@ -222,9 +222,9 @@ async def list_features(
     summary="Get a feature",
     responses=errors("v1", 400, 401, 403, 404, 412, 500, 503),
 )
-async def get_feature(feature_id: FeatureIdOrKey, session: Read, namespace: Namespace) -> Feature:
+async def get_feature(feature_id: FeatureIdOrKey, session: Read, namespace: Namespace) -> FeatureResource:
     """Get a feature that is not archived."""
-    return Feature.of(await features.get(session, namespace, feature_id))
+    return FeatureResource.of(await features.get(session, namespace, feature_id))
 
 
 @router.delete(
