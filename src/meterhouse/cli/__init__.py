@@ -1,8 +1,8 @@
-"""The command line: `meterhouse serve`, `migrate`, `openapi`."""
+"""The command line: `meterhouse serve`, `demo`, `migrate`, `openapi`."""
 
 import typer
 
-from meterhouse.cli import migrate, openapi, serve
+from meterhouse.cli import demo, migrate, openapi, serve
 
 app = typer.Typer(
     help="Meterhouse, a self-hosted metering and billing server. Start with: meterhouse serve",
@@ -12,6 +12,7 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
 )
 app.command("serve")(serve.serve)
+app.command("demo")(demo.demo)
 app.command("migrate")(migrate.migrate)
 app.command("openapi")(openapi.openapi)
 
