@@ -1,0 +1,1 @@
+"""Charges on a real database."""
