@@ -1,7 +1,8 @@
 """`meterhouse demo`: the product's whole flow against a running server, told as a story.
 
-On a simulated clock the story takes a month, day by day. On the real clock a month cannot be waited for, so the customer
-brings two weeks of usage from before the subscription (metered, not billed) and then uses the product for some seconds.
+On a simulated clock the story takes a month, day by day. On the real clock a month cannot be waited for, so the
+customer brings two weeks of usage from before the subscription (metered, not billed) and then uses the product for
+some seconds.
 """
 
 import random
@@ -47,21 +48,24 @@ class Api:
         Raises:
             DemoFailed: the server does not answer, or with an error.
         """
-        try:
-            answer = self.http.request(method, path, json=body, **options)
-        except httpx.TransportError as error:
-            raise DemoFailed(
-                f"No server answers at {self.http.base_url} ({error}). Start one with `make quickstart`, "
-                "or name another with --url."
-            ) from error
+        answer = self._send(method, path, body, **options)
         if answer.is_error:
             raise DemoFailed(f"{method} {path} answered {answer.status_code}: {answer.text}")
         return answer.json() if answer.content else None
 
     def simulated_now(self) -> datetime | None:
         """Return the instant of the server's simulated clock, None when it runs on the real one."""
-        answer = self.http.get("/api/v3/meterhouse/test-clock")
+        answer = self._send("GET", "/api/v3/meterhouse/test-clock")
         return datetime.fromisoformat(answer.json()["now"]) if answer.is_success else None
+
+    def _send(self, method: str, path: str, body: Any = None, **options: Any) -> httpx.Response:
+        try:
+            return self.http.request(method, path, json=body, **options)
+        except httpx.TransportError as error:
+            raise DemoFailed(
+                f"No server answers at {self.http.base_url} ({error}). Start one with `make quickstart`, "
+                "or name another with --url."
+            ) from error
 
 
 @dataclass
@@ -202,8 +206,9 @@ class Demo:
 
     def _tell_set_up(self, story: Story) -> None:
         lines = [
-            f"Customer [b]Acme Rockets[/b] ({story.customer_id}) is on plan [b]Pro[/b]: {UNIT_PRICE} USD a token, monthly,",
-            f"paid from credits first and by invoice for the rest. It was granted [b]{GRANT} USD[/b] of credit.",
+            f"Customer [b]Acme Rockets[/b] ({story.customer_id}) is on plan [b]Pro[/b]: {UNIT_PRICE} USD a token,",
+            "monthly, paid from credits first and by invoice for the rest.",
+            f"It was granted [b]{GRANT} USD[/b] of credit.",
             "The server runs on a simulated clock: a month passes now."
             if self.simulated
             else "The server runs on the real clock: some seconds pass now.",
