@@ -1,3 +1,3 @@
 """Fixtures of the whole suite. See `tests/fixtures` for what each gives."""
 
-pytest_plugins = ["tests.fixtures.databases"]
+pytest_plugins = ["tests.fixtures.clickhouse", "tests.fixtures.databases"]

@@ -132,8 +132,7 @@ def connection_arguments(url: str) -> dict[str, Any]:
     parts = urlsplit(url)
     options: dict[str, Any] = dict(parse_qsl(parts.query))
     database = options.pop("database", None)
-    # Without a session of its own each client may be used for one query after another without waiting.
-    common = {"autogenerate_session_id": False, "settings": dict(_SETTINGS)}
+    common = {"settings": dict(_SETTINGS)}
     if parts.scheme == EMBEDDED_SCHEME:
         return {"interface": "chdb", "path": unquote(parts.path), "database": database or "default", **common}
     if parts.scheme not in ("http", "https", "clickhouse"):
@@ -145,6 +144,8 @@ def connection_arguments(url: str) -> dict[str, Any]:
         "password": unquote(parts.password or ""),
         "database": parts.path.strip("/") or database or "default",
         "secure": parts.scheme == "https" or options.pop("secure", "") in ("1", "true"),
+        # A session would make the server refuse the next query while it still closes the last.
+        "autogenerate_session_id": False,
         "connect_timeout": CONNECT_TIMEOUT_SECONDS,
         "send_receive_timeout": QUERY_TIMEOUT_SECONDS,
         **common,

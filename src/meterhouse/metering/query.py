@@ -117,7 +117,7 @@ class MeterQueries:
         names = [f"g{index}" for index in range(len(split))]
         selected = [*columns, *(f"{one} AS {name}" for one, name in zip(split, names, strict=True))]
         statement = (
-            f"SELECT {', '.join(selected)} FROM (SELECT * FROM om_events WHERE {' AND '.join(where)})"
+            f"SELECT {', '.join(selected)} FROM om_events WHERE {' AND '.join(where)}"
             + (f" GROUP BY {', '.join(names)}" if names else "")
             + (f" HAVING {having}" if having else "")
         )
@@ -209,12 +209,17 @@ def _splits(query: MeterQuery, expressions: Mapping[str, str], bound: Bound) -> 
     splits = []
     for name in query.groups():
         if name == CUSTOMER:
-            owners = _customer_of(query.customers or {})
-            keys, ids = bound.texts(list(owners)), bound.texts(list(owners.values()))
-            splits.append(f"transform(subject, {keys}, {ids}, '')")
+            splits.append(_customer(query.customers or {}, bound))
         else:
             splits.append(SUBJECT if name == SUBJECT else expressions[name])
     return splits
+
+
+def _customer(customers: Mapping[str, Sequence[str]], bound: Bound) -> str:
+    if len(customers) == 1:
+        return bound.text(next(iter(customers)))
+    owners = _customer_of(customers)
+    return f"transform(subject, {bound.texts(list(owners))}, {bound.texts(list(owners.values()))}, '')"
 
 
 def _window_start(query: MeterQuery, bound: Bound) -> str:
