@@ -18,6 +18,15 @@ from meterhouse.kernel.periods import Period, Recurrence
 # Automatic advance leaves a ready invoice to an explicit request for so long (billing section 11).
 ADVANCE_GRACE = timedelta(seconds=10)
 
+# Failed automatic work is tried again after 15 s, then ever more rarely, but at least hourly.
+_FIRST_RETRY = timedelta(seconds=15)
+_LAST_RETRY = timedelta(hours=1)
+
+
+def retry_delay(failures: int) -> timedelta:
+    """Return how long automatic work waits after so many failures before this one."""
+    return min(_FIRST_RETRY * (1 << min(failures, 10)), _LAST_RETRY)
+
 
 def _set_period(invoice: InvoiceRow, lines: Sequence[InvoiceLineRow]) -> None:
     period = spanned([Period(line.period_start, line.period_end) for line in lines])

@@ -25,6 +25,14 @@ RUN_OPEN = "active_realization_run_already_exists"
 MAX_EXPLAINED_LINES = 20  # enough to see a pattern without making the error a list endpoint
 
 
+class NothingToBill(BillingError):
+    """An invoice request that found no line, with everything that explains it in the extensions."""
+
+    def __init__(self, code: str, message: str, extra: Mapping[str, object], next_billable_at: datetime | None) -> None:
+        super().__init__(code, message, extra=extra)
+        self.next_billable_at = next_billable_at
+
+
 @dataclass(frozen=True, slots=True)
 class BillingRequest:
     """What to bill: everything billable, only listed lines, or only one gathering invoice (the collector)."""
@@ -98,20 +106,24 @@ def _not_billable(line_ids: Sequence[str]) -> BillingError:
     )
 
 
-def refusal(left: Sequence[Left], request: BillingRequest, subscriptions: Sequence[Mapping[str, Any]]) -> BillingError:
+def refusal(left: Sequence[Left], request: BillingRequest, subscriptions: Sequence[Mapping[str, Any]]) -> NothingToBill:
     """Explain why nothing is billed."""
     moments = [each.why.next_billable_at for each in left if each.why.next_billable_at is not None]
+    earliest = min(moments, default=None)
     extra: dict[str, object] = {
-        "next_billable_at": _instant(min(moments)) if moments else None,
+        "next_billable_at": _instant(earliest) if earliest else None,
         "pending_lines": [_explained(each) for each in left[:MAX_EXPLAINED_LINES]],
         "subscriptions": [dict(each) for each in subscriptions],
     }
     if any(each.why.reason is NotBillable.DRAFT_INVOICE_OPEN for each in left):
-        return BillingError(RUN_OPEN, "usage of this period is on an invoice that is still a draft", extra=extra)
+        message = "usage of this period is on an invoice that is still a draft"
+        return NothingToBill(RUN_OPEN, message, extra, earliest)
     if request.line_ids is not None:
         ids = [each.line.id for each in left]
-        return BillingError(NOT_BILLABLE, f"lines cannot be billed: {', '.join(ids)}", extra=extra)
-    return BillingError(NO_LINES, "no pending line can be billed now", extra=extra)
+        return NothingToBill(
+            NOT_BILLABLE, f"lines cannot be billed: {', '.join(ids)}", extra | {"line_ids": ids}, earliest
+        )
+    return NothingToBill(NO_LINES, "no pending line can be billed now", extra, earliest)
 
 
 def _explained(left: Left) -> dict[str, object]:

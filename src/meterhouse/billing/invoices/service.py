@@ -15,6 +15,7 @@ from meterhouse.billing.invoices.filters import InvoiceFilter, Order
 from meterhouse.billing.invoices.gathering import Gathering
 from meterhouse.billing.invoices.machine import Machine, not_available
 from meterhouse.billing.invoices.models import GATHERING, InvoiceRow
+from meterhouse.billing.invoices.recalculation import retry_delay
 from meterhouse.billing.invoices.selection import BillingRequest, refusal, select_lines
 from meterhouse.billing.invoices.states import State, Trigger
 from meterhouse.billing.invoices.steps import Steps, merge
@@ -290,11 +291,25 @@ class Invoices:
         if await repository.blocks_deletion(session, customer.namespace, customer_id=customer.id):
             raise Conflict("the customer has invoices that are not final or pending lines")
 
-    async def recalculate_gathering(self, session: WriteSession, namespace: str, invoice_id: str) -> InvoiceRow:
-        """Recompute a gathering invoice whose collection moment proved stale."""
+    async def advance_due(self, session: WriteSession, namespace: str, invoice_id: str) -> None:
+        """Advance an invoice that automatic work found ready; does nothing where another was faster."""
+        await self._machine.advance(session, await self._held(session, namespace, invoice_id))
+
+    async def postpone(
+        self, session: WriteSession, namespace: str, invoice_id: str, *, until: datetime | None = None
+    ) -> None:
+        """Move automatic work that is still due after an attempt: to `until`, or back off where that is not known."""
         invoice = await self._held(session, namespace, invoice_id)
-        await self._gathering.recalculate(session, invoice)
-        return invoice
+        failures = invoice.work_failures
+        if invoice.kind == GATHERING:
+            # Lines and profile may have changed since the moment was computed.
+            await self._gathering.recalculate(session, invoice)
+        now = clock.now()
+        if invoice.deleted_at is not None or invoice.work_at is None or invoice.work_at > now:
+            return
+        invoice.work_at = until if until is not None and until > now else now + retry_delay(failures)
+        invoice.work_failures = failures + 1
+        await session.flush()
 
     async def upsert_gathering_line(
         self,
