@@ -3,7 +3,7 @@
 import asyncio
 
 from meterhouse.cli.options import ConfigOption, DataDirOption, console, settings_from, told
-from meterhouse.runtime.engines import running
+from meterhouse.runtime.backends import running
 from meterhouse.settings import Settings
 
 

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from pydantic import ValidationError
@@ -38,7 +38,7 @@ def settings_from(config: Path | None, **given: Any) -> Settings:
         raise typer.Exit(2) from None
 
 
-def fail(message: str) -> "typer.NoReturn":
+def fail(message: str) -> NoReturn:
     """End the program with one line that says what to do."""
     console.print(f"[red]error:[/] {message}", highlight=False, soft_wrap=True)
     raise typer.Exit(1)

@@ -1,0 +1,5 @@
+"""`python -m meterhouse` is `meterhouse`."""
+
+from meterhouse.cli import main
+
+main()
