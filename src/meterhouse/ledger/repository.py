@@ -86,12 +86,14 @@ async def add_sub_accounts(session: WriteSession, namespace: str, routes: Sequen
     await session.execute(insert(LedgerSubAccount).values(rows).on_conflict_do_nothing())
 
 
-async def routes(session: ReadSession, namespace: str, sub_account_ids: Iterable[str]) -> dict[str, Route]:
-    """Return the route of each sub-account."""
+async def addresses(
+    session: ReadSession, namespace: str, sub_account_ids: Iterable[str]
+) -> dict[str, tuple[str, Route]]:
+    """Return the account id and the route of each sub-account."""
     query = select(LedgerSubAccount).where(
         LedgerSubAccount.namespace == namespace, LedgerSubAccount.id.in_(list(sub_account_ids))
     )
-    return {row.id: route_of(row) for row in await session.scalars(query)}
+    return {row.id: (row.account_id, route_of(row)) for row in await session.scalars(query)}
 
 
 def route_of(row: LedgerSubAccount) -> Route:
@@ -129,12 +131,6 @@ async def entries_of(session: ReadSession, namespace: str, transaction_ids: Iter
         LedgerEntry.namespace == namespace, LedgerEntry.transaction_id.in_(list(transaction_ids))
     )
     return list(await session.scalars(query.order_by(LedgerEntry.id)))
-
-
-async def entries(session: ReadSession, namespace: str, entry_ids: Iterable[str]) -> dict[str, LedgerEntry]:
-    """Return entries by id."""
-    query = select(LedgerEntry).where(LedgerEntry.namespace == namespace, LedgerEntry.id.in_(list(entry_ids)))
-    return {row.id: row for row in await session.scalars(query)}
 
 
 async def transactions(
