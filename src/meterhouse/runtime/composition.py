@@ -1,20 +1,27 @@
 """Which service is built from which: the only place that knows every concrete class."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 from starlette.types import ASGIApp
 
 from meterhouse.api.app import create_app
 from meterhouse.api.services import Services
+from meterhouse.api.wire import format_instant
 from meterhouse.apps.registry import InstalledApps
 from meterhouse.apps.sandbox import SandboxApp
 from meterhouse.billing.charges import jobs as charge_jobs
 from meterhouse.billing.charges.service import Charges
 from meterhouse.billing.collection import Collection
-from meterhouse.billing.invoices.service import Invoices
+from meterhouse.billing.invoices.creation import INVOICE_CREATED
+from meterhouse.billing.invoices.service import Explain, Invoices
 from meterhouse.billing.profiles import Profiles
+from meterhouse.billing.sync import jobs as sync_jobs
+from meterhouse.billing.sync.service import SubscriptionSync
+from meterhouse.kernel.db import Database, ReadSession
 from meterhouse.kernel.jobs import DueWork, JobHandler
 from meterhouse.kernel.testclock import SimulatedTime
 from meterhouse.kernel.worker import JobWorker
@@ -59,12 +66,24 @@ async def _composed(settings: Settings, backends: Backends, log: EmbeddedLog) ->
     profiles = Profiles(apps)
     queries = MeterQueries(backends.clickhouse)
     charges = Charges(ClickHouseUsage(queries), profiles, credits_enabled=settings.credits_enabled)
-    invoices = Invoices(charges, profiles, apps, {"sandbox": SandboxApp()})
+    sync = SubscriptionSync(charges, profiles)
+    invoices = Invoices(charges, profiles, apps, {"sandbox": SandboxApp()}, explain=_explain(sync))
     charges.connect(invoices)
 
-    handlers: list[JobHandler] = [*charge_jobs.handlers(db, charges)]
-    due_works: list[DueWork] = [*charge_jobs.due_work(db, charges), *Collection(db, invoices).due_work()]
-    worker = JobWorker(db, handlers)
+    worker = JobWorker(
+        db,
+        [
+            *charge_jobs.handlers(db, charges),
+            *sync_jobs.handlers(db, sync),
+            JobHandler(INVOICE_CREATED, _refill(db, sync)),
+        ],
+    )
+    # In this order where several are due at one instant: first what makes lines, then what bills them.
+    due_works = [
+        *sync_jobs.due_work(db, sync),
+        *charge_jobs.due_work(db, charges),
+        *Collection(db, invoices).due_work(),
+    ]
     simulated_time = None
     if settings.test_clock is not None:
         simulated_time = SimulatedTime(db, due_works, drain_events=sink.drain, drain_jobs=worker.drain)
@@ -72,6 +91,7 @@ async def _composed(settings: Settings, backends: Backends, log: EmbeddedLog) ->
     services = Services(
         db=db,
         namespace=settings.namespace.default,
+        subscription_changed=partial(sync.sync_quietly, db),
         probes={"postgres": backends.ping_postgres, "clickhouse": backends.ping_clickhouse},
         simulated_time=simulated_time,
     )
@@ -82,3 +102,30 @@ async def _composed(settings: Settings, backends: Backends, log: EmbeddedLog) ->
         worker=worker,
         due_works=due_works,
     )
+
+
+def _explain(sync: SubscriptionSync) -> Explain:
+    """Tell invoices, in the words of the wire, what the sync knows of a customer's subscriptions."""
+
+    async def explain(session: ReadSession, namespace: str, customer_id: str) -> Sequence[Mapping[str, Any]]:
+        return [
+            {
+                "id": found.id,
+                "reason": str(found.reason),
+                "at": None if found.at is None else format_instant(found.at),
+                "error": found.error,
+            }
+            for found in await sync.explain(session, namespace, customer_id)
+        ]
+
+    return explain
+
+
+def _refill(db: Database, sync: SubscriptionSync) -> Callable[[Mapping[str, str]], Awaitable[None]]:
+    """Give the subscriptions behind a new invoice their next lines (subscription-sync section 6)."""
+
+    async def refill(payload: Mapping[str, str]) -> None:
+        for subscription_id in filter(None, payload["subscription_ids"].split(",")):
+            await sync.sync_quietly(db, payload["namespace"], subscription_id)
+
+    return refill
