@@ -1,0 +1,208 @@
+"""Turns subscriptions into charges, again and again, so that both agree (subscription-sync sections 1, 5 and 6)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+import structlog
+
+from meterhouse.billing.charges.intents import ChargeIntent
+from meterhouse.billing.charges.views import ChargeState
+from meterhouse.billing.profiles import Profiles
+from meterhouse.billing.sync import repository
+from meterhouse.billing.sync.diff import Create, Delete, Move, Patch, Replace, diff
+from meterhouse.billing.sync.explain import SubscriptionReason, reason_of
+from meterhouse.billing.sync.models import SyncStateRow
+from meterhouse.billing.sync.state import ItemFailure, new_state, record_failure, record_pointless, record_sync
+from meterhouse.billing.sync.targets import Targets, ended_at, has_billables, has_custom_currency, targets
+from meterhouse.customers import service as customers
+from meterhouse.kernel import clock
+from meterhouse.kernel.db import Database, ReadSession, WriteSession
+from meterhouse.kernel.errors import Conflict, DomainError, NotFound
+from meterhouse.kernel.locks import lock
+from meterhouse.subscriptions import service as subscriptions
+from meterhouse.subscriptions.views import SubscriptionView
+
+log = structlog.get_logger(__name__)
+
+
+class ChargeBook(Protocol):
+    """What the sync needs of charges; implemented by `Charges`."""
+
+    async def of_subscription(self, session: ReadSession, namespace: str, subscription_id: str) -> list[ChargeState]:
+        """Return the subscription's charges whose base intent is not deleted."""
+        ...
+
+    async def create(self, session: WriteSession, intents: Sequence[ChargeIntent]) -> object:
+        """Make charges."""
+        ...
+
+    async def change_periods(
+        self,
+        session: WriteSession,
+        namespace: str,
+        charge_id: str,
+        *,
+        service_end: datetime,
+        full_service_end: datetime,
+        billing_end: datetime,
+        invoice_at: datetime,
+    ) -> None:
+        """Extend or shrink a charge."""
+        ...
+
+    async def replace_intent(self, session: WriteSession, namespace: str, charge_id: str, intent: ChargeIntent) -> None:
+        """Give a charge without runs a new intent of the same identity."""
+        ...
+
+    async def delete(self, session: WriteSession, namespace: str, charge_id: str) -> None:
+        """Delete a charge."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SyncResult:
+    """What a sync did, failed patches included."""
+
+    patches: tuple[Patch, ...] = ()
+    failures: tuple[ItemFailure, ...] = ()
+    limit: datetime | None = None
+
+
+class CustomCurrency(Conflict):
+    """The subscription has priced items in a currency that cannot be invoiced."""
+
+
+class SubscriptionSync:
+    """Keeps the charges of subscriptions in line with their schedules."""
+
+    def __init__(self, charges: ChargeBook, profiles: Profiles) -> None:
+        self._charges = charges
+        self._profiles = profiles
+
+    async def sync(
+        self, session: WriteSession, namespace: str, subscription_id: str, as_of: datetime | None = None
+    ) -> SyncResult:
+        """Make the subscription's charges what they should be as of `as_of`, under the customer's billing lock.
+
+        Without `as_of`: now, or the end of a subscription that has one, because everything up to its end is known. An
+        item that is refused is skipped and recorded, and the others are synced.
+
+        Raises:
+            NotFound: no such subscription.
+            CustomCurrency: a priced item is in a currency that is not fiat.
+        """
+        found = await repository.subscription(session, namespace, subscription_id)
+        if found is None:
+            raise NotFound(f"subscription not found: {subscription_id}")
+        await lock(session, "customer", namespace, found.customer_id, "billing")
+        # Loaded under the lock: the schedule that another sync may just have seen is never newer than this one.
+        view = await subscriptions.load(session, namespace, subscription_id, include_deleted=True)
+        state = await self._state(session, namespace, subscription_id, found)
+        wanted = await self._targets(session, view, as_of)
+        existing = await self._charges.of_subscription(session, namespace, subscription_id)
+        patches = diff(wanted.intents, existing, state.fingerprints)
+        failures = await self._apply(session, namespace, patches)
+        realised = {charge.unique_reference_id for charge in existing if charge.has_runs}
+        record_sync(state, view.updated_at, wanted, failures, realised)
+        await session.flush()
+        for failure in failures:
+            log.error("item not synced", subscription=subscription_id, item=failure.reference, error=failure.message)
+        return SyncResult(tuple(patches), tuple(failures), wanted.limit)
+
+    async def sync_quietly(
+        self, db: Database, namespace: str, subscription_id: str, as_of: datetime | None = None
+    ) -> None:
+        """Sync in a transaction of its own; a failure is recorded and logged instead of raised, and tried again."""
+        try:
+            async with db.write() as session:
+                await self.sync(session, namespace, subscription_id, as_of)
+        except Exception as error:  # whatever failed, the caller's work is done and must not suffer
+            if not isinstance(error, CustomCurrency):
+                log.error("subscription not synced", subscription=subscription_id, exc_info=error)
+            async with db.write() as session:
+                await self._record_failure(session, namespace, subscription_id, error)
+
+    async def explain(self, session: ReadSession, namespace: str, customer_id: str) -> list[SubscriptionReason]:
+        """Tell of each of the customer's subscriptions why it gives nothing to invoice, where there is a reason.
+
+        See subscription-sync section 9.6.
+        """
+        customer = await customers.get(session, namespace, customer_id)
+        page = await subscriptions.list_for_customer(session, namespace, customer_id)
+        states = await repository.states(session, [view.id for view in page.items])
+        reasons = [reason_of(view, states.get(view.id), customer.deleted_at, clock.now()) for view in page.items]
+        return [reason for reason in reasons if reason is not None]
+
+    async def _targets(self, session: WriteSession, view: SubscriptionView, as_of: datetime | None) -> Targets:
+        if view.deleted_at is not None or not has_billables(view):
+            return Targets()
+        if has_custom_currency(view):
+            raise CustomCurrency("priced items in a custom currency cannot be charged")
+        customer = await customers.get(session, view.namespace, view.customer_id)
+        if customer.deleted_at is not None:
+            if customer.deleted_at <= view.active_from:
+                return Targets()
+            view = ended_at(view, customer.deleted_at)
+        profile = await self._profiles.merged(session, view.namespace, view.customer_id)
+        return targets(
+            view,
+            as_of or view.active_to or clock.now(),
+            bill_full_period=profile.workflow.subscription_end_proration_mode == "bill_full_period",
+        )
+
+    async def _apply(self, session: WriteSession, namespace: str, patches: Sequence[Patch]) -> list[ItemFailure]:
+        failures: dict[str, ItemFailure] = {}
+        for patch in patches:
+            # What could not be deleted must not be made a second time.
+            if patch.reference in failures:
+                continue
+            try:
+                async with session.begin_nested():
+                    await self._patch(session, namespace, patch)
+            except DomainError as error:
+                failures[patch.reference] = ItemFailure(patch.reference, error.message)
+        return list(failures.values())
+
+    async def _patch(self, session: WriteSession, namespace: str, patch: Patch) -> None:
+        match patch:
+            case Delete():
+                await self._charges.delete(session, namespace, patch.charge_id)
+            case Move(intent=intent):
+                await self._charges.change_periods(
+                    session,
+                    namespace,
+                    patch.charge_id,
+                    service_end=intent.service_period.end,
+                    full_service_end=intent.full_service_period.end,
+                    billing_end=intent.billing_period.end,
+                    invoice_at=intent.invoice_at,
+                )
+            case Replace():
+                await self._charges.replace_intent(session, namespace, patch.charge_id, patch.intent)
+            case Create():
+                await self._charges.create(session, [patch.intent])
+
+    async def _state(
+        self, session: WriteSession, namespace: str, subscription_id: str, found: repository.Subscription
+    ) -> SyncStateRow:
+        state = await repository.state(session, subscription_id)
+        if state is None:
+            state = new_state(namespace, subscription_id, found.customer_id, found.version)
+            session.add(state)
+        return state
+
+    async def _record_failure(
+        self, session: WriteSession, namespace: str, subscription_id: str, error: Exception
+    ) -> None:
+        found = await repository.subscription(session, namespace, subscription_id)
+        if found is None:
+            return
+        await lock(session, "customer", namespace, found.customer_id, "billing")
+        state = await self._state(session, namespace, subscription_id, found)
+        if isinstance(error, CustomCurrency):
+            record_pointless(state, found.version)
+        else:
+            message = error.message if isinstance(error, DomainError) else f"{type(error).__name__}: {error}"
+            record_failure(state, found.version, message)
