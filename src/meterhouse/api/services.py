@@ -4,11 +4,17 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from meterhouse.billing.charges.service import Charges
+from meterhouse.billing.invoices.service import Invoices
 from meterhouse.catalog import plans
-from meterhouse.catalog.features import FeatureUse
+from meterhouse.catalog.features import FeatureUse, keep_meter
 from meterhouse.customers.guards import Guards
 from meterhouse.kernel.db import Database
 from meterhouse.kernel.testclock import SimulatedTime
+from meterhouse.metering.events.log import EventLog
+from meterhouse.metering.listing import StoredEvents
+from meterhouse.metering.meters import Guard as MeterGuard
+from meterhouse.metering.query import MeterQueries
 from meterhouse.subscriptions import service as subscriptions
 from meterhouse.subscriptions.customer_guards import GUARDS as SUBSCRIPTION_GUARDS
 
@@ -23,13 +29,27 @@ class Services:
         customer_guards: what may refuse the change or the deletion of a customer.
         subscription_changed: brings billing up to date with a subscription (namespace, id), up to an instant or now;
             called after the change is committed.
+        charges: everything billable.
+        invoices: None on a server without billing.
+        event_log: takes in usage events.
+        meter_queries: answers meter queries.
+        stored_events: lists raw events.
+        meter_guards: what may keep a meter from being deleted, or a dimension from being taken away.
+        reserved_event_types: regular expressions of event types that no meter may count.
         simulated_time: moves the clock; None on a server that runs on real time.
     """
 
     db: Database
     namespace: str
     probes: Mapping[str, Callable[[], Awaitable[None]]] = field(default_factory=dict)
+    charges: Charges | None = None
     simulated_time: SimulatedTime | None = None
+    event_log: EventLog | None = None
+    meter_queries: MeterQueries | None = None
+    stored_events: StoredEvents | None = None
+    meter_guards: tuple[MeterGuard, ...] = (keep_meter,)
+    reserved_event_types: tuple[str, ...] = ()
     feature_uses: tuple[FeatureUse, ...] = (plans.feature_use, subscriptions.feature_use)
     customer_guards: Guards = SUBSCRIPTION_GUARDS
     subscription_changed: Callable[[str, str, datetime | None], Awaitable[None]] | None = None
+    invoices: Invoices | None = None

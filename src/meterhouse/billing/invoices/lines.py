@@ -7,6 +7,7 @@ from meterhouse.billing.invoices.models import InvoiceDetailedLineRow, InvoiceLi
 from meterhouse.billing.ports import LineOrigin, LineProjection, LineRef
 from meterhouse.billing.rating.results import DetailedLine
 from meterhouse.catalog.prices import TaxConfig
+from meterhouse.catalog.taxcodes import merged
 from meterhouse.kernel import clock
 from meterhouse.kernel.db import WriteSession
 from meterhouse.kernel.ids import new_id
@@ -27,16 +28,6 @@ def ref_of(invoice: InvoiceRow, line: InvoiceLineRow) -> LineRef:
     )
 
 
-def merged_tax(default: TaxConfig | None, own: TaxConfig | None) -> TaxConfig | None:
-    """Merge a default under a line's own tax: codes as one unit, behaviour on its own (rating section 10)."""
-    if default is None or own is None:
-        return own or default
-    codes = own if own.tax_code_id is not None or own.stripe_code is not None else default
-    return TaxConfig(
-        behavior=own.behavior or default.behavior, tax_code_id=codes.tax_code_id, stripe_code=codes.stripe_code
-    )
-
-
 def show_origin(line: InvoiceLineRow, origin: LineOrigin, default_tax: TaxConfig | None) -> None:
     """Put onto the line what its charge is."""
     line.engine = origin.engine
@@ -48,7 +39,7 @@ def show_origin(line: InvoiceLineRow, origin: LineOrigin, default_tax: TaxConfig
     line.feature_key = origin.feature_key
     line.discounts = origin.discounts
     line.unit_conversion = origin.unit_conversion
-    line.tax_config = merged_tax(default_tax, origin.tax_config)
+    line.tax_config = merged(default_tax, origin.tax_config)
     line.subscription = origin.subscription
     line.unique_reference_id = origin.unique_reference_id
 

@@ -1,6 +1,7 @@
 """Invoices: the one object through which pending lines become invoices and invoices move on."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -12,6 +13,7 @@ from meterhouse.billing.invoices.assembly import invoice_view, priced_gathering
 from meterhouse.billing.invoices.corrections import Corrections
 from meterhouse.billing.invoices.creation import Creation
 from meterhouse.billing.invoices.filters import InvoiceFilter, Order
+from meterhouse.billing.invoices.freezing import supplier_party, workflow_of
 from meterhouse.billing.invoices.gathering import Gathering
 from meterhouse.billing.invoices.machine import Machine, not_available
 from meterhouse.billing.invoices.models import GATHERING, InvoiceRow
@@ -174,12 +176,20 @@ class Invoices:
     ) -> InvoiceView:
         if row.kind == GATHERING and row.deleted_at is None:
             profile = await self._profiles.find_merged(session, row.namespace, row.customer_id)
-            return await priced_gathering(
+            view = await priced_gathering(
                 session,
                 self._engine,
                 row,
                 progressive=profile.workflow.progressive_billing,
                 with_lines=with_lines,
+            )
+            # A gathering invoice is steered by the profile as it is now.
+            return replace(
+                view,
+                supplier=supplier_party(profile),
+                workflow=workflow_of(profile),
+                profile_id=profile.id,
+                app_id=profile.app_id,
             )
         return await invoice_view(session, row, with_lines=with_lines, include_deleted_lines=include_deleted_lines)
 

@@ -72,6 +72,7 @@ class InvoiceView:
 
     Attributes:
         lines: None where they were not asked for.
+        supplier, workflow, profile_id, app_id: frozen copies; those of the present profile on a gathering invoice.
         can_invoice: whether something on a gathering invoice can be billed now; None for standard invoices.
     """
 
