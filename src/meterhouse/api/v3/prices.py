@@ -281,10 +281,10 @@ class BillingTaxConfig(V3Model):
 
     def to_value(self) -> TaxConfig:
         """Read the tax config."""
-        given = self.model_dump()
-        code, stripe = given["tax_code"], given["stripe"]
+        given = self.model_dump()  # reading a deprecated member by its name would warn
+        code, stripe = given.get("tax_code"), given.get("stripe")
         return TaxConfig(
-            behavior=given["behavior"],
-            tax_code_id=code["id"] if code else given["tax_code_id"],
+            behavior=self.behavior,
+            tax_code_id=code["id"] if code else given.get("tax_code_id"),
             stripe_code=stripe["code"] if stripe else None,
         )

@@ -17,15 +17,18 @@ from meterhouse.billing.errors import BillingError
 from meterhouse.billing.rating.discounts import with_correlation_ids
 from meterhouse.catalog import features, taxcodes
 from meterhouse.catalog.features import Feature
+from meterhouse.catalog.pricerules import price_issues
 from meterhouse.catalog.prices import FlatPrice, SettlementMode, TaxConfig
 from meterhouse.customers import service as customers
 from meterhouse.kernel.clock import whole_seconds
 from meterhouse.kernel.db import WriteSession, violated
-from meterhouse.kernel.errors import Conflict, InvalidInput, invalid
+from meterhouse.kernel.errors import Conflict, InvalidInput, Issue, invalid
 from meterhouse.kernel.ids import new_id
 from meterhouse.kernel.money import is_fiat, round_money
 
 CREDITS_OFF = "credits are not enabled on this deployment of OpenMeter"
+
+_WHOLE = 100
 
 
 async def create(
@@ -98,10 +101,12 @@ def normalized(intent: ChargeIntent) -> ChargeIntent:
     """Return the intent in whole seconds, a flat amount in minor units, every discount with a correlation id.
 
     Raises:
-        InvalidInput: no fiat currency, or a period that ends before it starts (usage: when it starts).
+        InvalidInput: no fiat currency, a price or discount that breaks a rule (rating section 3.7), or a period that
+            ends before it starts (usage: when it starts).
     """
     if not is_fiat(intent.currency):
         raise invalid(f"currency {intent.currency} is not fiat", field="$.currency")
+    _check_money(intent)
     intent = replace(
         intent,
         service_period=intent.service_period.whole_seconds(),
@@ -123,6 +128,19 @@ def normalized(intent: ChargeIntent) -> ChargeIntent:
     if intent.service_period.is_empty():
         raise BillingError("invoice_create_ubp_line_period_is_empty", "the period of metered usage must not be empty")
     return intent
+
+
+def _check_money(intent: ChargeIntent) -> None:
+    issues = price_issues(intent.price, "$.price")
+    percentage, usage = intent.discounts.percentage, intent.discounts.usage
+    if percentage is not None and not 0 <= percentage.percentage <= _WHOLE:
+        issues.append(Issue("", "the percentage must be from 0 to 100", "$.discounts.percentage"))
+    if usage is not None and usage.quantity < 0:
+        issues.append(Issue("", "the quantity of a usage discount must not be negative", "$.discounts.usage"))
+    if usage is not None and intent.is_flat:
+        issues.append(Issue("", "a flat price has no usage to discount", "$.discounts.usage"))
+    if issues:
+        raise InvalidInput("; ".join(issue.message for issue in issues), issues=issues)
 
 
 async def _feature(session: WriteSession, intent: ChargeIntent) -> Feature | None:
