@@ -38,6 +38,8 @@ class Gathering:
         """Make the charge's pending line cover `period`; a line that already does is not changed at all."""
         line = await repository.gathering_line(session, namespace, charge_id)
         invoice = await self._invoice(session, namespace, customer_id, currency)
+        # Asked for before the line is made: the engine's queries flush, and the schema refuses a line without its origin.
+        origin = await self._engine.origin(session, charge_id)
         if line is None:
             line = InvoiceLineRow(namespace=namespace, charge_id=charge_id, changed_at=clock.now())
             line.invoice_id, line.invoice_kind = invoice.id, GATHERING
@@ -45,7 +47,7 @@ class Gathering:
         period = period.whole_seconds()
         line.period_start, line.period_end = period.start, period.end
         line.invoice_at = whole_seconds(invoice_at)
-        show_origin(line, await self._engine.origin(session, charge_id), None)
+        show_origin(line, origin, None)
         if session.is_modified(line):
             line.changed_at = clock.now()
             await session.flush()
