@@ -31,7 +31,7 @@ def test_defaults_of_the_workflow() -> None:
     workflow = Workflow()
     assert [str(workflow.collection_interval), str(workflow.draft_period), str(workflow.due_after)] == [
         "PT1H",
-        "PT0S",
+        "P0D",
         "P30D",
     ]
     assert workflow.collection_ticks is None

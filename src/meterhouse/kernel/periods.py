@@ -69,7 +69,7 @@ class Duration:
             if value
         )
         if not date and not clock:
-            return "PT0S" if self == Duration() else "P0D"
+            return "P0D"
         return f"P{date}" + (f"T{clock}" if clock else "")
 
     def __add__(self, other: "Duration") -> "Duration":

@@ -41,11 +41,14 @@ def supplier_party(profile: Profile) -> Party:
 def workflow_of(profile: Profile) -> InvoiceWorkflow:
     """Copy the workflow of a merged profile."""
     flow = profile.workflow
+    ticks = flow.collection_ticks
     return InvoiceWorkflow(
         auto_advance=flow.auto_advance,
         draft_period=flow.draft_period,
         due_after=flow.due_after,
         collection_interval=flow.collection_interval,
+        collection_ticks=ticks.interval if ticks else None,
+        collection_anchor=ticks.anchor if ticks else None,
         progressive_billing=flow.progressive_billing,
         subscription_end_proration_mode=flow.subscription_end_proration_mode,
         default_tax_config=flow.default_tax_config,

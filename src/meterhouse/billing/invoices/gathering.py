@@ -38,7 +38,7 @@ class Gathering:
         """Make the charge's pending line cover `period`; a line that already does is not changed at all."""
         line = await repository.gathering_line(session, namespace, charge_id)
         invoice = await self._invoice(session, namespace, customer_id, currency)
-        # Asked for before the line is made: the engine's queries flush, and the schema refuses a line without its origin.
+        # Asked for before the line is made: the engine's queries flush, and a line needs its origin by then.
         origin = await self._engine.origin(session, charge_id)
         if line is None:
             line = InvoiceLineRow(namespace=namespace, charge_id=charge_id, changed_at=clock.now())

@@ -3,6 +3,7 @@
 The stored form is this module's JSON; old rows must keep parsing (`tests/invoices/golden`).
 """
 
+from datetime import datetime
 from typing import Literal
 
 from meterhouse.catalog.prices import TaxConfig, Value
@@ -33,12 +34,19 @@ class Party(Value):
 
 
 class InvoiceWorkflow(Value):
-    """The part of a merged billing profile that steers an invoice after its creation (billing section 2.1)."""
+    """The workflow of a merged billing profile (billing section 2.1).
+
+    Attributes:
+        collection_ticks, collection_anchor: interval and anchor of anchored collection; None where each line has its
+            own moment. Shown only: the line was collected when the invoice was made.
+    """
 
     auto_advance: bool = True
     draft_period: Cadence
     due_after: Cadence
     collection_interval: Cadence
+    collection_ticks: Cadence | None = None
+    collection_anchor: datetime | None = None
     progressive_billing: bool = True
     subscription_end_proration_mode: Literal["bill_actual_period", "bill_full_period"] = "bill_actual_period"
     default_tax_config: TaxConfig | None = None

@@ -1,13 +1,14 @@
 """v1 schemas that invoices and their lines share."""
 
 from decimal import Decimal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from meterhouse.api.v1 import ratecards
 from meterhouse.api.v1.address import Address
 from meterhouse.api.v1.ratecards import JSONNumber, TaxConfig
-from meterhouse.api.wire import ISODuration, Numeric, Opt, ResourceKey, Ulid, V1Model
+from meterhouse.api.wire import Instant, ISODuration, Numeric, Opt, ResourceKey, Ulid, V1Model
 from meterhouse.billing.invoices.snapshots import InvoiceWorkflow, Party, PartyAddress
 from meterhouse.billing.rating.results import Totals
 from meterhouse.catalog import prices
@@ -96,9 +97,35 @@ class BillingProfileAppReferences(V1Model):
     payment: AppReference
 
 
+class RecurringPeriod(V1Model):
+    """The ticks of an anchored collection."""
+
+    interval: ISODuration
+    anchor: Instant
+
+
+class CollectionAlignmentSubscription(V1Model):
+    """Each line is collected at its own moment."""
+
+    type: Literal["subscription"]
+
+
+class CollectionAlignmentAnchored(V1Model):
+    """Lines are collected at the ticks of a recurrence."""
+
+    type: Literal["anchored"]
+    recurring_period: RecurringPeriod
+
+
+CollectionAlignment = Annotated[
+    CollectionAlignmentSubscription | CollectionAlignmentAnchored, Field(discriminator="type")
+]
+
+
 class BillingWorkflowCollectionSettings(V1Model):
     """How usage is collected."""
 
+    alignment: CollectionAlignment
     interval: ISODuration = Field(description="How long after a period's end usage that is stored late still counts.")
 
 
@@ -139,7 +166,7 @@ class BillingWorkflow(V1Model):
         """Show a workflow."""
         tax = flow.default_tax_config
         return cls(
-            collection=BillingWorkflowCollectionSettings(interval=flow.collection_interval),
+            collection=BillingWorkflowCollectionSettings(alignment=_alignment(flow), interval=flow.collection_interval),
             invoicing=BillingWorkflowInvoicingSettings(
                 auto_advance=flow.auto_advance,
                 draft_period=flow.draft_period,
@@ -151,6 +178,15 @@ class BillingWorkflow(V1Model):
             payment=BillingWorkflowPaymentSettings(collection_method=flow.collection_method),
             tax=BillingWorkflowTaxSettings(enabled=flow.tax_enabled, enforced=flow.tax_enforced),
         )
+
+
+def _alignment(flow: InvoiceWorkflow) -> CollectionAlignment:
+    if flow.collection_anchor is None or flow.collection_ticks is None:
+        return CollectionAlignmentSubscription(type="subscription")
+    return CollectionAlignmentAnchored(
+        type="anchored",
+        recurring_period=RecurringPeriod(interval=flow.collection_ticks, anchor=flow.collection_anchor),
+    )
 
 
 class InvoiceWorkflowSettings(V1Model):
