@@ -40,14 +40,16 @@ class MeterSettings(BaseModel):
     name: str | None = Field(None, description="Name for people; the key when absent.")
     description: str | None = None
     event_type: str = Field(description="CloudEvents type of the events it counts.")
-    aggregation: str = Field(description="SUM, COUNT, AVG, MIN, MAX, UNIQUE_COUNT or LATEST, in any case.")
+    aggregation: Literal["sum", "count", "avg", "min", "max", "unique_count", "latest"] = Field(
+        description="In any case, such as SUM."
+    )
     value_property: str | None = Field(None, description="JSONPath of the counted value; none for COUNT.")
     group_by: dict[str, str] = Field(default_factory=dict, description="JSONPath by name of the group.")
 
-    @field_validator("aggregation")
+    @field_validator("aggregation", mode="before")
     @classmethod
-    def _lower(cls, value: str) -> str:
-        return value.lower()
+    def _lower(cls, value: object) -> object:
+        return value.lower() if isinstance(value, str) else value
 
 
 class Settings(BaseSettings):

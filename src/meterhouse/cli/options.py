@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from meterhouse.engines import EngineError
+from meterhouse.kernel.errors import DomainError
 from meterhouse.settings import Settings, load
 
 console = Console(stderr=True)
@@ -49,7 +50,7 @@ def told() -> Iterator[None]:
     """Show failures that the user can mend as one line; anything else is a bug and keeps its trace."""
     try:
         yield
-    except EngineError as error:
+    except (EngineError, DomainError) as error:
         fail(str(error))
     except OSError as error:
         if error.errno is None:

@@ -21,11 +21,15 @@ from meterhouse.billing.invoices.service import Explain, Invoices
 from meterhouse.billing.profiles import Profiles
 from meterhouse.billing.sync import jobs as sync_jobs
 from meterhouse.billing.sync.service import SubscriptionSync
+from meterhouse.kernel import locks
 from meterhouse.kernel.db import Database, ReadSession
 from meterhouse.kernel.jobs import DueWork, JobHandler
 from meterhouse.kernel.testclock import SimulatedTime
 from meterhouse.kernel.worker import JobWorker
+from meterhouse.metering import meters
 from meterhouse.metering.events.embedded import EmbeddedLog
+from meterhouse.metering.listing import StoredEvents
+from meterhouse.metering.meters import Aggregation, NewMeter
 from meterhouse.metering.query import MeterQueries
 from meterhouse.metering.sink import Sink
 from meterhouse.metering.usage import ClickHouseUsage
@@ -88,9 +92,15 @@ async def _composed(settings: Settings, backends: Backends, log: EmbeddedLog) ->
     if settings.test_clock is not None:
         simulated_time = SimulatedTime(db, due_works, drain_events=sink.drain, drain_jobs=worker.drain)
         await simulated_time.start(settings.test_clock)
+    await _provision_meters(settings, db)
     services = Services(
         db=db,
         namespace=settings.namespace.default,
+        event_log=log,
+        meter_queries=queries,
+        stored_events=StoredEvents(backends.clickhouse),
+        charges=charges,
+        invoices=invoices,
         subscription_changed=partial(sync.sync_quietly, db),
         probes={"postgres": backends.ping_postgres, "clickhouse": backends.ping_clickhouse},
         simulated_time=simulated_time,
@@ -102,6 +112,25 @@ async def _composed(settings: Settings, backends: Backends, log: EmbeddedLog) ->
         worker=worker,
         due_works=due_works,
     )
+
+
+async def _provision_meters(settings: Settings, db: Database) -> None:
+    configured = [
+        NewMeter(
+            key=meter.slug,
+            name=meter.name or meter.slug,
+            description=meter.description,
+            event_type=meter.event_type,
+            aggregation=Aggregation(meter.aggregation),
+            value_property=meter.value_property,
+            group_by=meter.group_by,
+        )
+        for meter in settings.meters
+    ]
+    async with db.write() as session:
+        # Of processes that start together one makes them, the others find them.
+        await locks.lock(session, "catalog", "meters", settings.namespace.default)
+        await meters.provision(session, settings.namespace.default, configured)
 
 
 def _explain(sync: SubscriptionSync) -> Explain:
