@@ -103,7 +103,7 @@ class _FeatureInput(V1Model):
     metadata: Opt[dict[str, str]] = None
     meter_slug: Opt[ResourceKey] = Field(None, description="Key of the meter that measures its usage.")
     meter_group_by_filters: Opt[dict[str, str]] = Field(
-        None, description="Values that dimensions of the meter must have.", deprecated=True
+        None, description="Values that dimensions of the meter must have.", json_schema_extra={"deprecated": True}
     )
     advanced_meter_group_by_filters: Opt[dict[str, FilterString]] = Field(
         None, description="Conditions on dimensions of the meter; win over the plain values."

@@ -43,7 +43,7 @@ _ID_OR_KEY = {"pattern": f"{KEY_PATTERN}|^{_ULID}$", "min_length": 1, "max_lengt
 class Alignment(V1Model):
     """Accepted and ignored."""
 
-    billables_must_align: Opt[bool] = Field(None, deprecated=True)
+    billables_must_align: Opt[bool] = Field(None, json_schema_extra={"deprecated": True})
 
 
 class ProRatingConfig(V1Model):

@@ -1,0 +1,40 @@
+"""The catalog's routes over a database, for tests of the wire."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx
+from fastapi import APIRouter, FastAPI
+from starlette.types import Receive, Scope, Send
+
+from meterhouse.api import problems
+from meterhouse.api.services import Services
+from meterhouse.api.v1 import features, plans
+from meterhouse.api.v3 import features as v3_features
+from meterhouse.kernel.db import Database
+from tests.catalog.conftest import NS
+
+
+def _application(version: problems.Version, *routers: APIRouter) -> FastAPI:
+    app = FastAPI()
+    problems.install(app, version)
+    for router in routers:
+        app.include_router(router)
+    return app
+
+
+FIRST = _application("v1", features.router, plans.router)
+THIRD = _application("v3", v3_features.router)
+
+
+async def _door(scope: Scope, receive: Receive, send: Send) -> None:
+    await (THIRD if scope["path"].startswith("/api/v3/") else FIRST)(scope, receive, send)
+
+
+@asynccontextmanager
+async def client_of(db: Database) -> AsyncIterator[httpx.AsyncClient]:
+    """Talk to both API versions without a server."""
+    FIRST.state.services = THIRD.state.services = Services(db=db, namespace=NS)
+    transport = httpx.ASGITransport(app=_door, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        yield client
