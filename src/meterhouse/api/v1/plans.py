@@ -138,7 +138,7 @@ class PlanReplaceUpdate(_PlanInput):
         )
 
 
-class ValidationError(V1Model):
+class PlanValidationError(V1Model):
     """Something that has to be put right before the plan can be published."""
 
     field: str = Field(description="A path in the plan; empty where no single place is at fault.")
@@ -147,7 +147,7 @@ class ValidationError(V1Model):
     attributes: Opt[dict[str, Any]] = None
 
     @classmethod
-    def of(cls, issue: Issue) -> "ValidationError":
+    def of(cls, issue: Issue) -> "PlanValidationError":
         """Show an issue."""
         return cls(
             field=issue.field or "", code=issue.code, message=issue.message, attributes=dict(issue.attributes) or None
@@ -174,7 +174,7 @@ class Plan(V1Model):
     effective_to: Opt[Instant] = Field(None, description="When it was archived.")
     status: PlanStatus
     phases: list[PlanPhase]
-    validation_errors: Opt[list[ValidationError]] = None
+    validation_errors: Opt[list[PlanValidationError]] = None
 
     @classmethod
     def of(cls, plan: plans.Plan, issues: Iterable[Issue], at: datetime) -> "Plan":
@@ -197,7 +197,7 @@ class Plan(V1Model):
             effective_to=plan.effective_to,
             status=plans.status(plan, at),
             phases=[PlanPhase.of(phase) for phase in plan.phases],
-            validation_errors=[ValidationError.of(issue) for issue in issues] or None,
+            validation_errors=[PlanValidationError.of(issue) for issue in issues] or None,
         )
 
 
