@@ -16,8 +16,11 @@ from meterhouse.api import openapi, problems, v1, v3
 from meterhouse.api.docs import create_docs
 from meterhouse.api.middleware import Edge
 from meterhouse.api.services import Services
+from meterhouse.api.v1.ingest import ingest_app
 
 V3_PREFIX = "/api/v3"
+# Posts of events pass the routers by.
+INGEST: dict[str, problems.Version] = {"/api/v1/events": "v1"}
 
 
 def _routers(package: ModuleType) -> list[APIRouter]:
@@ -63,9 +66,15 @@ def create_app(services: Services, *, max_body_bytes: int) -> ASGIApp:
     """Build what uvicorn serves."""
     first, third, docs = create_v1(), create_v3(), create_docs()
     first.state.services = third.state.services = services
+    hot: dict[str, ASGIApp] = {}
+    if services.event_log is not None:
+        hot = {path: ingest_app(services.event_log, services.namespace, version=of) for path, of in INGEST.items()}
 
     async def door(scope: Scope, receive: Receive, send: Send) -> None:
         path: str = scope.get("path", "")
+        if path in hot and scope.get("method") == "POST":
+            await hot[path](scope, receive, send)
+            return
         if path == V3_PREFIX or path.startswith(V3_PREFIX + "/"):
             app: ASGIApp = third
         elif path == "/docs" or path.startswith("/docs/"):

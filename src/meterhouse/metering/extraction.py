@@ -83,7 +83,7 @@ def exact_form(data: str) -> str:
     return rewritten if changed else ""
 
 
-class _Number(str):
+class Number(str):
     """The text of a JSON number, told apart from a JSON string."""
 
     __slots__ = ()
@@ -96,7 +96,7 @@ def _first_wins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return members
 
 
-_decoder = msgspec.json.Decoder(float_hook=_Number)
+_decoder = msgspec.json.Decoder(float_hook=Number)
 
 
 def parse(data: str, names: Sequence[str] = ()) -> object:
@@ -110,7 +110,7 @@ def parse(data: str, names: Sequence[str] = ()) -> object:
         return None
     try:
         if any(data.count(f'"{name}"') > 1 for name in names):
-            return json.loads(data, parse_float=_Number, parse_int=_Number, object_pairs_hook=_first_wins)
+            return json.loads(data, parse_float=Number, parse_int=Number, object_pairs_hook=_first_wins)
         return _decoder.decode(data)
     except (ValueError, RecursionError):
         return None
@@ -119,7 +119,7 @@ def parse(data: str, names: Sequence[str] = ()) -> object:
 def text_at(document: object, path: Path) -> str:
     """Return the first scalar at the path as text: "" when there is none, `null` for null (metering section 8)."""
     for found in path.matches(document):
-        if isinstance(found, _Number):
+        if isinstance(found, Number):
             return _canonical(found)
         if isinstance(found, str):
             return found

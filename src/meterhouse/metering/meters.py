@@ -8,7 +8,7 @@ from sqlalchemy.exc import IntegrityError
 
 from meterhouse.kernel import clock
 from meterhouse.kernel.conditions import Condition, Sort
-from meterhouse.kernel.db import ReadSession, WriteSession
+from meterhouse.kernel.db import ReadSession, WriteSession, violated
 from meterhouse.kernel.errors import Conflict, InvalidInput, Issue, NotFound, invalid
 from meterhouse.kernel.ids import new_id
 from meterhouse.kernel.pages import Page, PageRequest
@@ -128,7 +128,7 @@ async def create(
         async with session.begin_nested():
             session.add(row)
     except IntegrityError as error:
-        if "uq_meters_live_key" in str(error.orig):
+        if violated(error) == "uq_meters_live_key":
             raise Conflict(f"meter with the same slug already exists: {new.key}") from error
         raise
     slots = await repository.assign_slots(session, namespace, new.event_type, _paths(new))

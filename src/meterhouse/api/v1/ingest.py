@@ -1,0 +1,88 @@
+"""Taking in events: an ASGI function that stands before the routers (metering section 3, design section 6).
+
+It is the busiest path of the server, so it reads the body itself and passes by everything that a router does.
+"""
+
+from collections.abc import Sequence
+from http import HTTPStatus
+
+import structlog
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from meterhouse.api import problems
+from meterhouse.kernel import clock
+from meterhouse.kernel.errors import DomainError, TooLarge
+from meterhouse.metering.events import event as events
+from meterhouse.metering.events.event import Event
+from meterhouse.metering.events.log import EventLog
+
+log = structlog.get_logger(__name__)
+
+_STATUS: dict[problems.Version, HTTPStatus] = {"v1": HTTPStatus.NO_CONTENT, "v3": HTTPStatus.ACCEPTED}
+
+
+class _Disconnected(Exception):
+    """The client went away before its body was complete; nobody waits for an answer."""
+
+
+async def accept(
+    event_log: EventLog, namespace: str, body: bytes, content_type: str | None, *, version: problems.Version = "v1"
+) -> None:
+    """Decode a request body and append its events; returning means they are durable.
+
+    Raises:
+        InvalidInput: an event breaks a rule; nothing of the body is kept.
+        TooLarge: the body is above the limit.
+        Unavailable: the log does not acknowledge.
+    """
+    found: Sequence[Event] = events.decode(
+        body, content_type, namespace=namespace, received_at=clock.now(), extensions=version == "v1"
+    )
+    await event_log.append(found)
+
+
+def ingest_app(event_log: EventLog, namespace: str, *, version: problems.Version = "v1") -> ASGIApp:
+    """Build what answers `POST /api/v1/events`, or with version v3 `POST /api/v3/openmeter/events`.
+
+    Mount it where the path and the method are already decided: it looks at neither.
+    """
+    status = _STATUS[version]
+    start = {"type": "http.response.start", "status": int(status), "headers": [(b"content-length", b"0")]}
+    if status is HTTPStatus.NO_CONTENT:
+        start["headers"] = []
+
+    async def ingest(scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            body = await _body(receive)
+            await accept(event_log, namespace, body, Headers(scope=scope).get("content-type"), version=version)
+        except _Disconnected:
+            return
+        except DomainError as error:
+            await problems.domain_problem(version, Request(scope), error)(scope, receive, send)
+        except HTTPException as error:
+            # The limit of the body's size, which the edge of the server watches while the body is read.
+            too_large = TooLarge(error.detail)
+            await problems.domain_problem(version, Request(scope), too_large)(scope, receive, send)
+        except Exception as error:
+            log.error("ingest failed", exc_info=error)
+            await problems.problem(version, Request(scope), 500, None)(scope, receive, send)
+        else:
+            # A copy: what wraps the server adds headers to it.
+            await send({**start, "headers": list(start["headers"])})  # type: ignore[call-overload]
+            await send({"type": "http.response.body", "body": b""})
+
+    return ingest
+
+
+async def _body(receive: Receive) -> bytes:
+    parts: list[bytes] = []
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise _Disconnected
+        parts.append(message.get("body", b""))
+        if not message.get("more_body", False):
+            return parts[0] if len(parts) == 1 else b"".join(parts)
