@@ -5,12 +5,15 @@ ROUND_HALF_UP. Nothing else in the code base rounds money.
 """
 
 from collections.abc import Iterable
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import ROUND_HALF_UP, Context, Decimal
 from functools import lru_cache
 
 from iso4217 import Currency
 
 ZERO = Decimal(0)
+
+# Rounding must not fail on an amount of more digits than the default context holds (28).
+_WIDE = Context(prec=1000)
 
 
 @lru_cache(maxsize=512)
@@ -39,7 +42,7 @@ def is_fiat(currency: str) -> bool:
 
 def round_money(amount: Decimal, currency: str) -> Decimal:
     """Round `amount` to the minor unit of `currency`, half away from zero."""
-    return amount.quantize(Decimal(1).scaleb(-minor_digits(currency)), rounding=ROUND_HALF_UP)
+    return amount.quantize(Decimal(1).scaleb(-minor_digits(currency)), rounding=ROUND_HALF_UP, context=_WIDE)
 
 
 def is_rounded(amount: Decimal, currency: str) -> bool:
