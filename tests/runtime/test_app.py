@@ -6,8 +6,10 @@ from datetime import UTC, datetime
 import httpx
 import pytest
 import yaml
+from starlette.types import Receive, Scope, Send
 
 from meterhouse.api.app import create_app
+from meterhouse.api.middleware import Edge
 from meterhouse.api.services import Services
 from meterhouse.kernel import clock
 from meterhouse.kernel.clock import SystemClock
@@ -60,6 +62,17 @@ async def test_a_body_above_the_limit_is_refused(http: httpx.AsyncClient, db: Da
         "/api/v3/meterhouse/test-clock", content=chunks(), headers={"content-type": "application/json"}
     )
     assert answer.status_code == 413
+
+
+async def test_a_bug_is_a_problem_and_reaches_nothing_but_the_log() -> None:
+    async def buggy(scope: Scope, receive: Receive, send: Send) -> None:
+        raise RuntimeError("bug")
+
+    transport = httpx.ASGITransport(app=Edge(buggy, max_body_bytes=1000))
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
+        answer = await http.get("/api/v1/meters")
+    assert (answer.status_code, answer.json()["status"]) == (500, 500)
+    assert "bug" not in answer.text
 
 
 async def test_probes(http: httpx.AsyncClient, db: Database) -> None:

@@ -10,6 +10,8 @@ from meterhouse.api import problems
 from meterhouse.kernel.errors import TooLarge
 from meterhouse.kernel.ids import new_id
 
+log = structlog.get_logger(__name__)
+
 MAX_REQUEST_ID = 128  # a longer one is not an id; it would only fill the logs
 
 
@@ -33,22 +35,30 @@ class Edge:
         request_id = headers.get("x-request-id", "")[:MAX_REQUEST_ID] or new_id()
         scope.setdefault("state", {})["request_id"] = request_id
 
+        started = False
+
         async def named(message: Message) -> None:
+            nonlocal started
             if message["type"] == "http.response.start":
+                started = True
                 MutableHeaders(scope=message)["x-powered-by"] = "Meterhouse"
             await send(message)
 
+        request = Request(scope)
+        version: problems.Version = "v3" if scope["path"].startswith("/api/v3/") else "v1"
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             length = headers.get("content-length", "")
             if length.isdecimal() and int(length) > self._max:
-                await self._too_large(scope, receive, named)
-            else:
+                error = TooLarge(f"the body has more than {self._max} bytes")
+                await problems.domain_problem(version, request, error)(scope, receive, named)
+                return
+            try:
                 await self._app(scope, self._limited(receive), named)
-
-    async def _too_large(self, scope: Scope, receive: Receive, send: Send) -> None:
-        version: problems.Version = "v3" if scope["path"].startswith("/api/v3/") else "v1"
-        error = TooLarge(f"the body has more than {self._max} bytes")
-        await problems.domain_problem(version, Request(scope), error)(scope, receive, send)
+            except Exception as bug:
+                # Handed on, it would make the server close the connection under the client's next request.
+                log.error("request failed", method=scope["method"], path=scope["path"], exc_info=bug)
+                if not started:
+                    await problems.problem(version, request, 500, None)(scope, receive, named)
 
     def _limited(self, receive: Receive) -> Receive:
         # For bodies sent in chunks, which do not say their length beforehand.

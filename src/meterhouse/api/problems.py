@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Literal
 
-import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
@@ -19,8 +18,6 @@ from meterhouse.kernel.errors import DomainError, InvalidInput, Issue
 from meterhouse.kernel.ids import new_id
 
 Version = Literal["v1", "v3"]
-
-log = structlog.get_logger(__name__)
 
 _AIP = {
     400: ("bad-request", "Bad Request", "Bad Request"),
@@ -245,5 +242,5 @@ def install(app: FastAPI, version: Version) -> None:
 
     @app.exception_handler(Exception)
     async def on_bug(request: Request, error: Exception) -> Response:
-        log.error("request failed", path=request.url.path, method=request.method, exc_info=error)
+        # It goes on to `api.middleware.Edge`, which logs it.
         return problem(version, request, 500, None)
