@@ -19,7 +19,6 @@ from meterhouse.catalog.features import NewFeature
 from meterhouse.catalog.prices import FlatPrice, PaymentTerm, Price, SettlementMode, UnitPrice
 from meterhouse.customers import service as customers
 from meterhouse.customers.customer import NewCustomer
-from meterhouse.kernel import clock
 from meterhouse.kernel.clock import FrozenClock
 from meterhouse.kernel.db import Database, WriteSession
 from meterhouse.kernel.ids import new_id
@@ -140,11 +139,11 @@ class Book:
 class World:
     """Everything a test of charges needs, with time in its hands."""
 
-    def __init__(self, db: Database, time: FrozenClock, *, credits_enabled: bool, late_grants: bool = False) -> None:
+    def __init__(self, db: Database, time: FrozenClock, *, credits_enabled: bool) -> None:
         self.db, self.time = db, time
         self.events, self.book = Events(), Book()
         self.profiles = Profiles(InstalledApps())
-        self.charges = Charges(self.events, self.profiles, credits_enabled=credits_enabled, late_grants=late_grants)
+        self.charges = Charges(self.events, self.profiles, credits_enabled=credits_enabled)
         self.charges.connect(self.book)
         self.customer_id = ""
 
@@ -285,7 +284,3 @@ def unit(amount: str, **limits: str) -> UnitPrice:
 
 def flat(amount: str, term: PaymentTerm = PaymentTerm.IN_ADVANCE) -> FlatPrice:
     return FlatPrice(amount=Decimal(amount), payment_term=term)
-
-
-def now() -> datetime:
-    return clock.now()

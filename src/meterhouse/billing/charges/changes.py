@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from meterhouse.billing.charges import periods, realization, states
-from meterhouse.billing.charges.creation import gather, normalized
+from meterhouse.billing.charges.creation import gather, normalized, tax_config, with_same_ids
 from meterhouse.billing.charges.intents import ChargeIntent
 from meterhouse.billing.charges.layers import base_intent, write_base, write_user_layer
 from meterhouse.billing.charges.models import ChargeRunRow
@@ -195,16 +195,19 @@ async def replace_intent(session: WriteSession, tools: Tools, charge: OpenCharge
     changed = [name for name in fixed if getattr(intent, name) != getattr(old, name)]
     if changed:
         raise InvalidInput(f"of a charge these cannot change: {', '.join(changed)}")
-    intent = normalized(intent)
-    if row.override is not None:
-        write_base(row, replace(intent, tax_config=old.tax_config))
-        return
-    if charge.runs or charge.status in states.CHANGE_REFUSED:
+    intent = normalized(replace(intent, discounts=with_same_ids(intent.discounts, old.discounts)))
+    intent = replace(intent, tax_config=await tax_config(session, intent))
+    if row.override is None and (charge.runs or charge.status in states.CHANGE_REFUSED):
         raise unsupported(charge, "a change of the intent")
-    write_base(row, intent if intent.tax_config else replace(intent, tax_config=old.tax_config))
-    row.amount_after_proration = amount_after_proration(intent)
-    await gather(session, tools, charge)
-    charge.enter(Status.CREATED)
+    write_base(row, intent)
+    if intent.subscription is not None:
+        # An edit of the subscription makes its rows anew; the charge points to those that are.
+        row.subscription_phase_id = intent.subscription.phase_id
+        row.subscription_item_id = intent.subscription.item_id
+    if row.override is None:
+        row.amount_after_proration = amount_after_proration(intent)
+        await gather(session, tools, charge)
+        charge.enter(Status.CREATED)
     await session.flush()
 
 

@@ -18,7 +18,7 @@ from meterhouse.billing.rating.discounts import with_correlation_ids
 from meterhouse.catalog import features, taxcodes
 from meterhouse.catalog.features import Feature
 from meterhouse.catalog.pricerules import price_issues
-from meterhouse.catalog.prices import FlatPrice, SettlementMode, TaxConfig
+from meterhouse.catalog.prices import Discounts, FlatPrice, SettlementMode, TaxConfig
 from meterhouse.customers import service as customers
 from meterhouse.kernel.clock import whole_seconds
 from meterhouse.kernel.db import WriteSession, violated
@@ -74,7 +74,7 @@ async def _row(session: WriteSession, tools: Tools, intent: ChargeIntent) -> Cha
         raise InvalidInput(CREDITS_OFF)
     intent = normalized(intent)
     feature = await _feature(session, intent)
-    intent = replace(intent, tax_config=await _tax_config(session, intent))
+    intent = replace(intent, tax_config=await tax_config(session, intent))
     row = ChargeRow(
         id=new_id(),
         namespace=intent.namespace,
@@ -130,6 +130,16 @@ def normalized(intent: ChargeIntent) -> ChargeIntent:
     return intent
 
 
+def with_same_ids(discounts: Discounts, old: Discounts) -> Discounts:
+    """Return the discounts with the correlation ids of the old ones where they carry none: the ids outlive edits."""
+    percentage, usage = discounts.percentage, discounts.usage
+    if percentage is not None and percentage.correlation_id is None and old.percentage is not None:
+        percentage = percentage.model_copy(update={"correlation_id": old.percentage.correlation_id})
+    if usage is not None and usage.correlation_id is None and old.usage is not None:
+        usage = usage.model_copy(update={"correlation_id": old.usage.correlation_id})
+    return Discounts(percentage=percentage, usage=usage)
+
+
 def _check_money(intent: ChargeIntent) -> None:
     issues = price_issues(intent.price, "$.price")
     percentage, usage = intent.discounts.percentage, intent.discounts.usage
@@ -156,7 +166,12 @@ async def _feature(session: WriteSession, intent: ChargeIntent) -> Feature | Non
     return feature
 
 
-async def _tax_config(session: WriteSession, intent: ChargeIntent) -> TaxConfig:
+async def tax_config(session: WriteSession, intent: ChargeIntent) -> TaxConfig:
+    """Return how the intent is taxed: as it says, else by the organization's default for invoicing.
+
+    Raises:
+        BillingError: code `tax_code_not_found`.
+    """
     config = intent.tax_config or TaxConfig()
     if config.tax_code_id is None and config.stripe_code is None:
         default = await taxcodes.default_invoicing(session, intent.namespace)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from meterhouse.billing.charges import changes
+from meterhouse.billing.charges.creation import with_same_ids
 from meterhouse.billing.charges.opened import open_charge
 from meterhouse.billing.charges.tools import Tools
 from meterhouse.billing.charges.valuation import amount_after_proration
@@ -49,7 +50,7 @@ async def edit_line(session: WriteSession, tools: Tools, line: LineRef, edit: Li
         metadata=edit.metadata,
         service_period=edit.period,
         price=edit.price,
-        discounts=edit.discounts,
+        discounts=with_same_ids(edit.discounts, old.discounts),
         # The user saw the prorated amount, and means the one that is sent.
         prorate=False,
         invoice_at=edit.invoice_at or old.invoice_at,

@@ -4,12 +4,10 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from meterhouse.billing.charges import advancing, repository
-from meterhouse.billing.charges.service import Charges
+from meterhouse.billing.charges.service import ADVANCE, Charges
 from meterhouse.kernel import clock
 from meterhouse.kernel.db import Database
 from meterhouse.kernel.jobs import DueWork, JobHandler
-
-ADVANCE = "charges.advance"
 
 # Charges looked up at a time: keeps the list in memory small; the next batch is looked up when this one is done.
 BATCH = 200

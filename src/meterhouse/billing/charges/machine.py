@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from meterhouse.billing.charges import realization, states, usage
 from meterhouse.billing.charges.opened import OpenCharge, unsupported
-from meterhouse.billing.charges.states import Effect, Status, Trigger
+from meterhouse.billing.charges.states import Effect, Trigger
 from meterhouse.billing.charges.tools import Tools
 from meterhouse.billing.ports import LineRef
 from meterhouse.catalog.prices import SettlementMode
@@ -100,10 +100,7 @@ async def settle(session: WriteSession, tools: Tools, charge: OpenCharge) -> Non
             break
     else:
         raise RuntimeError(f"charge {charge.id} does not come to rest")
-    row = charge.row
-    if row.advance_after is not None and row.advance_after <= clock.now():
+    if charge.is_due:
         # Time has done its part; what comes next is an invoice's business.
-        row.advance_after = None
-    if charge.status is Status.FINAL:
-        row.current_run_id = None
+        charge.row.advance_after = None
     await session.flush()

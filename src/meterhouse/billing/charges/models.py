@@ -9,6 +9,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from meterhouse.billing.charges.states import Kind, Status
+from meterhouse.billing.rating.precision import exact
 from meterhouse.kernel.db import Base, JSONObject, SoftDelete, Timestamps
 
 
@@ -158,6 +159,7 @@ class ChargeRunRow(Timestamps, SoftDelete, Base):
     voided_at: Mapped[datetime | None]
 
     @property
+    @exact
     def metered_cumulative(self) -> Decimal | None:
         """What the meter counted from the charge's start to the end of this run; None for a flat fee."""
         if self.metered_quantity is None or self.metered_pre_line_quantity is None:

@@ -69,6 +69,11 @@ class OpenCharge:
         return Status(self.row.status)
 
     @property
+    def is_due(self) -> bool:
+        """Whether time may move it on now."""
+        return self.row.advance_after is not None and self.row.advance_after <= clock.now()
+
+    @property
     def intent(self) -> ChargeIntent:
         """The effective intent."""
         return effective_intent(self.row)

@@ -8,18 +8,19 @@ from decimal import Decimal
 import structlog
 
 from meterhouse.billing.charges import repository, usage
-from meterhouse.billing.charges.intents import ChargeIntent
 from meterhouse.billing.charges.layers import base_intent, effective_intent, override_of
 from meterhouse.billing.charges.models import ChargeRow, ChargeRunRow
 from meterhouse.billing.charges.opened import OpenCharge
 from meterhouse.billing.charges.realization import flat_total, gross
 from meterhouse.billing.charges.states import Kind, PublicStatus, Status
 from meterhouse.billing.charges.tools import Tools
+from meterhouse.billing.charges.usage import Metered
 from meterhouse.billing.charges.valuation import rate_cumulative
 from meterhouse.billing.charges.views import Charge, ChargeState
 from meterhouse.billing.rating.results import Totals
 from meterhouse.catalog.prices import SettlementMode
 from meterhouse.credits.balances import OutstandingCharge
+from meterhouse.customers import service as customers
 from meterhouse.kernel import clock
 from meterhouse.kernel.conditions import Sort
 from meterhouse.kernel.db import ReadSession
@@ -126,36 +127,50 @@ def _taken(run: ChargeRunRow) -> Decimal:
 
 
 async def _realtime(session: ReadSession, tools: Tools, rows: Sequence[ChargeRow]) -> dict[str, Totals]:
-    """Rate the usage of each metered charge from its start up to now, before credits; unreadable ones are missing.
+    """Rate the usage of each metered charge of a customer from its start up to now, before credits.
 
-    A minimum commitment counts once the charge's end has come. A charge that has not begun comes to nothing.
+    Unreadable ones are missing. A minimum commitment counts once the charge's end has come. A charge that has not begun
+    comes to nothing.
     """
     now = clock.now()
-    asked: list[tuple[ChargeRow, ChargeIntent, UsageRequest]] = []
-    totals: dict[str, Totals] = {}
-    for row in rows:
-        intent = effective_intent(row)
-        if row.kind != Kind.USAGE_BASED:
-            continue
-        if intent.service_period.start > now:
-            totals[row.id] = Totals()
-            continue
-        try:
-            until = min(now, intent.service_period.end)
-            asked.append((row, intent, await usage.request(session, row, intent, until=until, stored_before=now)))
-        except DomainError as error:
-            log.warning("usage of a charge cannot be read", charge_id=row.id, error=error.message)
+    intents = {row.id: effective_intent(row) for row in rows if row.kind == Kind.USAGE_BASED}
+    totals = {charge_id: Totals() for charge_id, intent in intents.items() if intent.service_period.start > now}
+    begun = [row for row in rows if row.id in intents and row.id not in totals]
+    if not begun:
+        return totals
+    subjects = (await customers.get(session, begun[0].namespace, begun[0].customer_id)).usage_subjects()
+    asked: dict[str, UsageRequest] = {}
+    for row_id, found in (await _meters(session, begun)).items():
+        until = min(now, intents[row_id].service_period.end)
+        asked[row_id] = usage.bounded(found, subjects, intents[row_id], until=until, stored_before=now)
     gate = asyncio.Semaphore(PARALLEL_READINGS)
 
     async def read(request: UsageRequest) -> Decimal:
         async with gate:
             return await usage.quantity(tools.usage, request)
 
-    quantities = await asyncio.gather(*(read(request) for _, _, request in asked))
-    for (row, intent, _), quantity in zip(asked, quantities, strict=True):
+    quantities = await asyncio.gather(*(read(request) for request in asked.values()))
+    for charge_id, quantity in zip(asked, quantities, strict=True):
+        intent = intents[charge_id]
         try:
-            reaches_end = now >= intent.service_period.end
-            totals[row.id] = rate_cumulative(intent, quantity, reaches_end=reaches_end).totals
+            rated = rate_cumulative(intent, quantity, reaches_end=now >= intent.service_period.end)
         except DomainError as error:
-            log.warning("usage of a charge cannot be rated", charge_id=row.id, error=error.message)
+            log.warning("usage of a charge cannot be rated", charge_id=charge_id, error=error.message)
+        else:
+            totals[charge_id] = rated.totals
     return totals
+
+
+async def _meters(session: ReadSession, rows: Sequence[ChargeRow]) -> dict[str, Metered]:
+    """Return what counts each charge, looked up once a feature; a charge whose feature or meter is gone is missing."""
+    by_feature: dict[tuple[str | None, str | None], Metered | None] = {}
+    for row in rows:
+        feature = (row.feature_id, row.feature_key)
+        if feature not in by_feature:
+            try:
+                by_feature[feature] = await usage.metered(session, row)
+            except DomainError as error:
+                log.warning("usage of a charge cannot be read", charge_id=row.id, error=error.message)
+                by_feature[feature] = None
+    found = {row.id: by_feature[row.feature_id, row.feature_key] for row in rows}
+    return {charge_id: metered for charge_id, metered in found.items() if metered is not None}

@@ -15,12 +15,15 @@ from meterhouse.billing.ports import Billability, InvoiceBook, LineOrigin, LineP
 from meterhouse.credits.balances import OutstandingCharge
 from meterhouse.kernel.conditions import Sort
 from meterhouse.kernel.db import ReadSession, WriteSession
+from meterhouse.kernel.jobs import enqueue
 from meterhouse.kernel.locks import lock
 from meterhouse.kernel.pages import Page, PageRequest
 from meterhouse.metering.usage import UsageReader
 
 if TYPE_CHECKING:
     from meterhouse.billing.profiles import Profiles
+
+ADVANCE = "charges.advance"
 
 _BY_AGE = (Sort("created_at"),)
 
@@ -63,6 +66,12 @@ class Charges:
         for namespace, customer_id in sorted({(intent.namespace, intent.customer_id) for intent in intents}):
             await lock(session, "customer", namespace, customer_id, "billing")
         made = await creation.create(session, self.tools, intents, gathering_lines=gathering_lines)
+        for charge in made:
+            if charge.by_credits_only and charge.is_due:
+                # Credit is taken as soon as this is committed; should that fail, the scheduler comes by.
+                await enqueue(
+                    session, ADVANCE, {"namespace": charge.row.namespace, "charge_id": charge.id}, dedupe_key=charge.id
+                )
         return [reading.view(charge.row) for charge in made]
 
     async def change_periods(

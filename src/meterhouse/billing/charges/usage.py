@@ -57,13 +57,24 @@ async def metered(session: ReadSession, row: ChargeRow) -> Metered:
 async def request(
     session: ReadSession, row: ChargeRow, intent: ChargeIntent, *, until: datetime, stored_before: datetime
 ) -> UsageRequest:
-    """Return what to ask the meter: event times from the charge's start to `until`, stored before the bound."""
+    """Return what to ask the meter: event times from the charge's start to `until`, stored before the bound.
+
+    Raises:
+        BillingError: code `invoice_line_snapshot_failed`: nothing counts the charge's usage.
+    """
     found = await metered(session, row)
     customer = await customers.get(session, row.namespace, row.customer_id)
+    return bounded(found, customer.usage_subjects(), intent, until=until, stored_before=stored_before)
+
+
+def bounded(
+    found: Metered, subjects: tuple[str, ...], intent: ChargeIntent, *, until: datetime, stored_before: datetime
+) -> UsageRequest:
+    """Put the bounds of a charge around its meter."""
     return UsageRequest(
-        namespace=row.namespace,
+        namespace=intent.namespace,
         meter=found.meter,
-        subjects=customer.usage_subjects(),
+        subjects=subjects,
         period=Period(intent.service_period.start, until),
         stored_before=stored_before,
         filters=found.feature.meter_filters,

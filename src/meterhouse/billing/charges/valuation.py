@@ -8,6 +8,7 @@ from decimal import Decimal
 from meterhouse.billing.charges.intents import ChargeIntent
 from meterhouse.billing.errors import BillingError
 from meterhouse.billing.rating.delta import delta
+from meterhouse.billing.rating.precision import exact
 from meterhouse.billing.rating.pricing import LineInput, Rated, rate, shown_quantities
 from meterhouse.billing.rating.proration import prorated
 from meterhouse.billing.rating.results import DetailedLine, Totals, UsageDiscountApplied
@@ -68,6 +69,7 @@ def rate_cumulative(intent: ChargeIntent, quantity: Decimal, *, reaches_end: boo
     )
 
 
+@exact
 def value_usage(
     intent: ChargeIntent,
     *,
