@@ -128,11 +128,18 @@ class Settings(BaseSettings):
         return None if value is None else value.astimezone(UTC)
 
     @model_validator(mode="after")
-    def _embedded_is_one_process(self) -> Self:
-        if self.embedded and set(self.roles) != set(ALL_ROLES):
+    def _roles_fit(self) -> Self:
+        if set(self.roles) == set(ALL_ROLES):
+            return self
+        if self.embedded:
             raise ValueError(
                 "embedded engines serve one process, which must have all roles (api,sink,worker); "
                 "set database_url and clickhouse_url to divide the roles among processes"
+            )
+        if self.test_clock is not None:
+            raise ValueError(
+                "simulated time waits for events and jobs to be done before it goes on, so the process that has it "
+                "must have all roles (api,sink,worker)"
             )
         return self
 

@@ -62,6 +62,9 @@ def test_roles_may_be_divided_when_no_engine_is_embedded(monkeypatch: pytest.Mon
     monkeypatch.setenv("METERHOUSE_DATABASE_URL", "postgresql://u:p@host/db")
     monkeypatch.setenv("METERHOUSE_CLICKHOUSE_URL", "http://host:8123")
     assert load().roles == ("sink", "worker")
+    monkeypatch.setenv("METERHOUSE_TEST_CLOCK", "2025-01-15T00:00:00Z")
+    with pytest.raises(ValidationError, match="all roles"):
+        load()
 
 
 def test_the_simulated_instant_is_kept_in_utc(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -101,6 +101,7 @@ async def _composed(settings: Settings, backends: Backends, log: EmbeddedLog) ->
         stored_events=StoredEvents(backends.clickhouse),
         charges=charges,
         invoices=invoices,
+        profiles=profiles,
         subscription_changed=partial(sync.sync_quietly, db),
         probes={"postgres": backends.ping_postgres, "clickhouse": backends.ping_clickhouse},
         simulated_time=simulated_time,

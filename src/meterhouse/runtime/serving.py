@@ -69,7 +69,8 @@ async def run(settings: Settings, progress: Progress) -> None:
         else:
             await _serve(application.asgi, listener, stop, progress)
         progress("Stopping")
-        if "sink" in settings.roles and not background.done():
+        # With servers other sinks go on; here nobody would before the next start.
+        if settings.embedded and not background.done():
             await _drain(application)
         background.cancel()
         with suppress(asyncio.CancelledError):
