@@ -11,6 +11,7 @@ from meterhouse.billing.profiles.mapping import columns_of
 from meterhouse.billing.profiles.models import OverrideRow, ProfileRow
 from meterhouse.billing.profiles.values import Alignment
 from meterhouse.catalog.prices import TaxConfig
+from meterhouse.kernel.conditions import Sort
 from meterhouse.kernel.db import Database
 from meterhouse.kernel.pages import PageRequest
 from meterhouse.kernel.periods import Duration, Recurrence
@@ -44,7 +45,7 @@ async def test_a_stored_profile_reads_back(db: Database, profiles: Profiles) -> 
     async with db.read() as session:
         page = await profiles.list_profiles(session, "acme", PageRequest())
         assert [profile.name for profile in page.items] == ["Other", "openmeter-sandbox"]
-        oldest = await profiles.list_profiles(session, "acme", PageRequest(1, 1), newest_first=False)
+        oldest = await profiles.list_profiles(session, "acme", PageRequest(1, 1), sort=Sort("name", descending=True))
         assert ([profile.name for profile in oldest.items], oldest.total_count) == (["openmeter-sandbox"], 2)
 
 

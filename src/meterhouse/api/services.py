@@ -6,6 +6,7 @@ from datetime import datetime
 
 from meterhouse.billing.charges.service import Charges
 from meterhouse.billing.invoices.service import Invoices
+from meterhouse.billing.profiles import Profiles
 from meterhouse.catalog import plans
 from meterhouse.catalog.features import FeatureUse, keep_meter
 from meterhouse.customers.guards import Guards
@@ -30,7 +31,7 @@ class Services:
         subscription_changed: brings billing up to date with a subscription (namespace, id), up to an instant or now;
             called after the change is committed.
         charges: everything billable.
-        invoices: None on a server without billing.
+        invoices, profiles: None on a server without billing.
         event_log: takes in usage events.
         meter_queries: answers meter queries.
         stored_events: lists raw events.
@@ -53,3 +54,4 @@ class Services:
     customer_guards: Guards = SUBSCRIPTION_GUARDS
     subscription_changed: Callable[[str, str, datetime | None], Awaitable[None]] | None = None
     invoices: Invoices | None = None
+    profiles: Profiles | None = None

@@ -5,8 +5,16 @@ from collections.abc import Sequence
 from sqlalchemy import func, select
 
 from meterhouse.billing.profiles.models import OverrideRow, ProfileRow
+from meterhouse.kernel.conditions import Sort, order_by
 from meterhouse.kernel.db import ReadSession
 from meterhouse.kernel.pages import PageRequest
+
+SORT_COLUMNS = {
+    "created_at": ProfileRow.created_at,
+    "updated_at": ProfileRow.updated_at,
+    "default": ProfileRow.is_default,
+    "name": ProfileRow.name,
+}
 
 
 async def profile(session: ReadSession, namespace: str, profile_id: str) -> ProfileRow | None:
@@ -37,19 +45,15 @@ async def override(session: ReadSession, namespace: str, customer_id: str) -> Ov
 
 
 async def listed(
-    session: ReadSession, namespace: str, page: PageRequest, *, include_deleted: bool, newest_first: bool
+    session: ReadSession, namespace: str, page: PageRequest, *, include_deleted: bool, sort: Sort
 ) -> tuple[Sequence[ProfileRow], int]:
-    """Return one page of profiles by time of making, and how many there are."""
+    """Return one page of profiles, and how many there are."""
     clauses = [ProfileRow.namespace == namespace]
     if not include_deleted:
         clauses.append(ProfileRow.deleted_at.is_(None))
     total = await session.scalar(select(func.count()).select_from(ProfileRow).where(*clauses))
-    order = [ProfileRow.created_at, ProfileRow.id]
+    ordering = order_by([sort], SORT_COLUMNS, last=ProfileRow.id)
     rows = await session.scalars(
-        select(ProfileRow)
-        .where(*clauses)
-        .order_by(*(column.desc() for column in order) if newest_first else order)
-        .offset(page.offset)
-        .limit(page.size)
+        select(ProfileRow).where(*clauses).order_by(*ordering).offset(page.offset).limit(page.size)
     )
     return rows.all(), total or 0

@@ -11,10 +11,13 @@ from meterhouse.billing.profiles.mapping import columns_of, to_override, to_prof
 from meterhouse.billing.profiles.models import OverrideRow, ProfileRow
 from meterhouse.billing.profiles.values import Profile, built_in
 from meterhouse.kernel import locks
+from meterhouse.kernel.conditions import Sort
 from meterhouse.kernel.db import ReadSession, WriteSession
 from meterhouse.kernel.pages import Page, PageRequest
 
 log = structlog.get_logger(__name__)
+
+NEWEST_FIRST = Sort("created_at", descending=True)
 
 
 class Profiles:
@@ -66,12 +69,10 @@ class Profiles:
         page: PageRequest,
         *,
         include_deleted: bool = False,
-        newest_first: bool = True,
+        sort: Sort = NEWEST_FIRST,
     ) -> Page[Profile]:
-        """Return one page of profiles."""
-        rows, total = await repository.listed(
-            session, namespace, page, include_deleted=include_deleted, newest_first=newest_first
-        )
+        """Return one page of profiles, by `created_at`, `updated_at`, `default` or `name`."""
+        rows, total = await repository.listed(session, namespace, page, include_deleted=include_deleted, sort=sort)
         return Page([to_profile(row) for row in rows], total, page)
 
     async def _chosen(self, session: ReadSession, namespace: str, override: OverrideRow | None) -> ProfileRow | None:

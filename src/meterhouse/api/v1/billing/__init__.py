@@ -2,7 +2,8 @@
 
 from fastapi import APIRouter
 
-from meterhouse.api.v1.billing import invoices
+from meterhouse.api.v1.billing import invoices, profiles
 
 router = APIRouter(tags=["Billing"])
 router.include_router(invoices.router)
+router.include_router(profiles.router)
