@@ -11,6 +11,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
+from sqlalchemy.exc import DBAPIError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
@@ -52,6 +53,12 @@ _RULES = {
     "less_than_equal": "maximum",
     "less_than": "maximum",
 }
+
+
+# What Postgres says to text that it cannot store: the NUL character, in a text column and in JSON, and half a surrogate
+# pair in JSON (the only thing that is sent to it as text to be parsed). Any text of any request can hold these, so they
+# are answered here once.
+_UNSTORABLE_TEXT = frozenset({"22021", "22P05", "22P02"})
 
 
 class ProblemV1(BaseModel):
@@ -184,6 +191,11 @@ def domain_problem(version: Version, request: Request, error: DomainError) -> Re
     )
 
 
+def _readable(part: str | int) -> str | int:
+    """Return a step of a location that can be written: the name of a member may hold half a surrogate pair."""
+    return part if isinstance(part, int) else part.encode("utf-8", "replace").decode()
+
+
 def _source_and_path(location: Sequence[str | int]) -> tuple[str, str]:
     source = str(location[0]) if location else "body"
     return source, ".".join(str(part) for part in location[1:])
@@ -195,7 +207,7 @@ def _json_path(location: Sequence[str | int]) -> str:
 
 
 def _schema_problem(version: Version, request: Request, error: RequestValidationError) -> Response:
-    errors = error.errors()
+    errors = [{**one, "loc": tuple(_readable(part) for part in one["loc"])} for one in error.errors()]
     in_path = [one for one in errors if one["loc"] and one["loc"][0] == "path"]
     if version == "v3" and in_path:
         return problem(version, request, 404, None)
@@ -239,6 +251,12 @@ def install(app: FastAPI, version: Version) -> None:
         elif error.status_code == HTTPStatus.BAD_REQUEST:
             detail = str(error.detail)
         return problem(version, request, error.status_code, detail, headers=error.headers)
+
+    @app.exception_handler(DBAPIError)
+    async def on_database_error(request: Request, error: DBAPIError) -> Response:
+        if getattr(error.orig, "sqlstate", None) in _UNSTORABLE_TEXT:
+            return problem(version, request, 400, "text must not contain the NUL character or half a surrogate pair")
+        return await on_bug(request, error)
 
     @app.exception_handler(Exception)
     async def on_bug(request: Request, error: Exception) -> Response:

@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+_MAX_OFFSET = 2**63 - 1
+
 T = TypeVar("T")
 U = TypeVar("U")
 
@@ -17,8 +19,8 @@ class PageRequest:
 
     @property
     def offset(self) -> int:
-        """Rows to pass over."""
-        return (self.number - 1) * self.size
+        """Rows to pass over; no more than the database can count, which is past the end of every list."""
+        return min((self.number - 1) * self.size, _MAX_OFFSET)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,47 @@
+"""Text that cannot be stored is the client's mistake, wherever it stands."""
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+
+from meterhouse.api.app import create_app
+from meterhouse.api.services import Services
+from meterhouse.kernel.db import Database
+
+V1 = "/api/v1/customers"
+V3 = "/api/v3/openmeter/customers"
+
+
+@pytest.fixture
+async def client(db: Database) -> AsyncIterator[httpx.AsyncClient]:
+    app = create_app(Services(db=db, namespace="default"), max_body_bytes=1_000_000)
+    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        yield client
+
+
+async def test_unstorable_text_is_refused(client: httpx.AsyncClient) -> None:
+    bodies: list[dict[str, Any]] = [
+        {"name": "a\x00b", "key": "k"},
+        {"name": "a", "key": "k\x00"},
+        {"name": "a", "key": "k", "metadata": {"a": "\x00"}},
+        {"name": "a", "key": "k", "metadata": {"a\ud800": "x"}},
+        {"name": "a\ud800", "key": "k"},
+        {"name": "a", "key": "other", "unknown\ud800": 1},
+    ]
+    for path, body in [(path, body) for path in (V1, V3) for body in bodies]:
+        answer = await client.post(path, content=json.dumps(body), headers={"content-type": "application/json"})
+        expected = 201 if path == V1 and "unknown\ud800" in body else 400
+        assert answer.status_code == expected, (path, body)
+    for query in (f"{V1}?key=%00", f"{V1}/%00", f"{V3}?filter[name]=%00"):
+        assert (await client.get(query)).status_code == 400, query
+
+
+async def test_a_page_far_beyond_the_end_is_empty(client: httpx.AsyncClient) -> None:
+    for query in (f"{V1}?page={10**20}", f"{V3}?page[number]={2**63 - 1}"):
+        answer = await client.get(query)
+        assert answer.status_code == 200, query
+        assert [] in answer.json().values()
