@@ -20,7 +20,8 @@ from meterhouse.billing.ports import (
     NotBillable,
     SubscriptionReference,
 )
-from meterhouse.billing.profiles import Profiles
+from meterhouse.billing.profiles import Profile, Profiles, repository
+from meterhouse.billing.profiles.mapping import columns_of
 from meterhouse.billing.rating.results import DetailedLine, Totals
 from meterhouse.catalog.prices import Discounts, FlatPrice, Price, UnitPrice
 from meterhouse.customers import service as customers
@@ -208,12 +209,7 @@ class World:
             await _store(session, replace(profile, workflow=changed))
 
 
-async def _store(session: WriteSession, profile: object) -> None:
-    from meterhouse.billing.profiles import repository
-    from meterhouse.billing.profiles.mapping import columns_of
-    from meterhouse.billing.profiles.values import Profile
-
-    assert isinstance(profile, Profile)
+async def _store(session: WriteSession, profile: Profile) -> None:
     row = await repository.default(session, NS)
     for name, value in columns_of(profile).items():
         setattr(row, name, value)

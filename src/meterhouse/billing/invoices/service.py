@@ -12,17 +12,19 @@ from meterhouse.billing.invoices.app_port import InvoicingApp, Synced
 from meterhouse.billing.invoices.assembly import invoice_view, priced_gathering
 from meterhouse.billing.invoices.corrections import Corrections
 from meterhouse.billing.invoices.creation import Creation
+from meterhouse.billing.invoices.editing import Editing
 from meterhouse.billing.invoices.filters import InvoiceFilter, Order
 from meterhouse.billing.invoices.freezing import supplier_party, workflow_of
 from meterhouse.billing.invoices.gathering import Gathering
+from meterhouse.billing.invoices.inputs import ChargeEngine, InvoiceEdit, LineInput, intent_of
 from meterhouse.billing.invoices.machine import Machine, not_available
 from meterhouse.billing.invoices.models import GATHERING, InvoiceRow
 from meterhouse.billing.invoices.recalculation import retry_delay
 from meterhouse.billing.invoices.selection import BillingRequest, refusal, select_lines
 from meterhouse.billing.invoices.states import State, Trigger
 from meterhouse.billing.invoices.steps import Steps, merge
-from meterhouse.billing.invoices.views import InvoiceView
-from meterhouse.billing.ports import AppRegistry, LineEngine
+from meterhouse.billing.invoices.views import InvoiceView, PendingLines
+from meterhouse.billing.ports import AppRegistry
 from meterhouse.billing.profiles import Profiles
 from meterhouse.customers import service as customers
 from meterhouse.customers.customer import Customer
@@ -52,7 +54,7 @@ class Invoices:
 
     def __init__(
         self,
-        engine: LineEngine,
+        engine: ChargeEngine,
         profiles: Profiles,
         registry: AppRegistry,
         apps: Mapping[str, InvoicingApp],
@@ -67,6 +69,7 @@ class Invoices:
         self._gathering = Gathering(engine, profiles)
         self._creation = Creation(engine, profiles, registry, self._gathering, self._machine)
         self._corrections = Corrections(engine, self._machine)
+        self._editing = Editing(engine, self._gathering, self._machine)
 
     async def invoice_pending_lines(
         self,
@@ -259,7 +262,10 @@ class Invoices:
         invoice = await self._held(session, namespace, invoice_id)
         state = State(invoice.status)
         if state is State.GATHERING:
-            raise BillingError("invoice_cannot_delete_gathering", "a gathering invoice goes with its last line")
+            if invoice.deleted_at is not None:
+                raise not_available("delete", state)
+            await self._editing.delete_gathering(session, invoice)
+            return
         if not await self._machine.fire(session, invoice, Trigger.DELETE):
             raise not_available("delete", state)
         await self._machine.advance(session, invoice)
@@ -267,6 +273,49 @@ class Invoices:
             rows = await repository.issues(session, [invoice_id])
             worst = next((row for row in rows if row.severity == "critical"), rows[0])
             raise BillingError(worst.code or "invoice_delete_failed", worst.message, component=worst.component)
+
+    async def create_pending_lines(
+        self, session: WriteSession, namespace: str, customer_id: str, currency: str, lines: Sequence[LineInput]
+    ) -> PendingLines:
+        """Put lines typed in by hand on the customer's gathering invoice (billing section 5.1). Never invoices.
+
+        Raises:
+            BillingNotFound: code `customer_not_found`.
+            InvalidInput: no lines, a deleted customer, or a line that breaks a rule.
+            BillingError: `invoice_line_zero_amount_create`.
+        """
+        if not lines:
+            raise invalid("no lines provided", field="$.lines")
+        await self._lock(session, namespace, customer_id)
+        customer = await self._customer(session, namespace, customer_id)
+        if customer.deleted_at is not None:
+            raise invalid("the customer is deleted")
+        known = await repository.gathering(session, namespace, customer_id, currency)
+        intents = [
+            intent_of(line.in_whole_seconds(), namespace=namespace, customer_id=customer_id, currency=currency)
+            for line in lines
+        ]
+        charges = await self._engine.create(session, intents)
+        invoice = await repository.gathering(session, namespace, customer_id, currency)
+        if invoice is None:
+            raise LookupError("pending lines were created without a gathering invoice")
+        view = await invoice_view(session, invoice)
+        by_charge = {line.origin.charge_id: line for line in view.lines or ()}
+        return PendingLines([by_charge[charge.id] for charge in charges], view, is_invoice_new=known is None)
+
+    async def edit(self, session: WriteSession, namespace: str, invoice_id: str, edit: InvoiceEdit) -> InvoiceView:
+        """Replace what can be edited of an invoice; of a gathering invoice only the lines (billing section 8).
+
+        Raises:
+            BillingNotFound: code `invoice_not_found`.
+            BillingError: `invoice_action_not_available`, or a line that does not permit it; nothing is changed then.
+        """
+        invoice = await self._held(session, namespace, invoice_id)
+        if invoice.kind == GATHERING and invoice.deleted_at is None:
+            await self._editing.edit_gathering(session, invoice, edit.lines)
+        else:
+            await self._editing.edit_draft(session, invoice, edit)
+        return await invoice_view(session, invoice)
 
     async def app_answered(
         self, session: WriteSession, namespace: str, invoice_id: str, answer: Synced, issue: Issue | None = None

@@ -109,3 +109,12 @@ class InvoiceView:
     created_at: datetime
     updated_at: datetime
     deleted_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class PendingLines:
+    """New pending lines in the order they were asked for, and their gathering invoice as stored."""
+
+    lines: Sequence[LineView]
+    invoice: InvoiceView
+    is_invoice_new: bool

@@ -8,6 +8,11 @@ from fastapi import APIRouter, Path, Query, Response
 from meterhouse.api.deps import Namespace, Read, ServicesDep, Write
 from meterhouse.api.paging import V1Page, V1Paging
 from meterhouse.api.problems import errors
+from meterhouse.api.v1.billing.edits import (
+    InvoicePendingLineCreateInput,
+    InvoicePendingLineCreateResponse,
+    InvoiceReplaceUpdate,
+)
 from meterhouse.api.v1.billing.schemas import Invoice, InvoicePendingLinesActionInput, InvoiceStatus
 from meterhouse.api.wire import Instant
 from meterhouse.billing.invoices.filters import Bounds, InvoiceFilter, Order
@@ -19,9 +24,9 @@ router = APIRouter()
 PATH = "/api/v1/billing/invoices"
 ONE = f"{PATH}/{{invoiceId}}"
 
-InvoiceId = Annotated[
-    str, Path(alias="invoiceId", pattern=r"^[0-7][0-9A-HJKMNP-TV-Za-hjkmnp-tv-z]{25}$", description="The invoice.")
-]
+ANY_CASE_ULID = r"^[0-7][0-9A-HJKMNP-TV-Za-hjkmnp-tv-z]{25}$"
+
+InvoiceId = Annotated[str, Path(alias="invoiceId", pattern=ANY_CASE_ULID, description="The invoice.")]
 InvoiceExpand = Literal["lines", "preceding", "workflow.apps"]
 InvoiceOrderBy = Literal["customer.name", "issuedAt", "status", "createdAt", "updatedAt", "periodStart"]
 
@@ -68,6 +73,26 @@ async def bill_pending_lines(
         line_ids=body.filters.line_ids if body.filters else None,
     )
     return [Invoice.of(view) for view in made]
+
+
+@router.post(
+    "/api/v1/billing/customers/{customerId}/invoices/pending-lines",
+    operation_id="createPendingInvoiceLines",
+    summary="Create pending lines",
+    status_code=201,
+    responses=errors("v1", 400, 401, 403, 404, 412, 500, 503),
+)
+async def create_pending_lines(
+    customer_id: Annotated[str, Path(alias="customerId", pattern=ANY_CASE_ULID, description="The customer.")],
+    body: InvoicePendingLineCreateInput,
+    session: Write,
+    namespace: Namespace,
+    services: ServicesDep,
+) -> InvoicePendingLineCreateResponse:
+    """Put lines on the customer's gathering invoice, to be billed when they are due."""
+    lines = [line.to_value() for line in body.lines]
+    made = await _invoices(services).create_pending_lines(session, namespace, customer_id.upper(), body.currency, lines)
+    return InvoicePendingLineCreateResponse.of(made)
 
 
 @router.get(
@@ -141,6 +166,19 @@ async def get_invoice(
         include_deleted_lines=include_deleted_lines,
     )
     return Invoice.of(view)
+
+
+@router.put(
+    ONE,
+    operation_id="updateInvoice",
+    summary="Edit an invoice",
+    responses=errors("v1", 400, 401, 403, 404, 412, 500, 503),
+)
+async def update_invoice(
+    invoice_id: InvoiceId, body: InvoiceReplaceUpdate, session: Write, namespace: Namespace, services: ServicesDep
+) -> Invoice:
+    """Replace what can be edited of an invoice that is not issued yet. Lines that are left out are removed."""
+    return Invoice.of(await _invoices(services).edit(session, namespace, invoice_id.upper(), body.to_value()))
 
 
 @router.delete(
