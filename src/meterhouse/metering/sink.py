@@ -40,6 +40,8 @@ FLUSH_INTERVAL_SECONDS = 0.1
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.1, 5.0
 # How long a new owner waits for an insert that a dead one left running in the server.
 TAKEOVER_WAIT_SECONDS = 30.0
+# Events looked at in one step of a repair. Usually there are none; a new consumer group has all of them.
+REPAIR_EVENTS = 50_000
 _QUERY_ID_PREFIX = "meterhouse-sink-"
 
 
@@ -141,17 +143,22 @@ class Sink:
         )
 
     async def _repair(self, partition: int, position: int) -> None:
-        rows = await self._clickhouse.query(
-            "SELECT namespace, source, id FROM om_events"
-            " WHERE log_partition = {partition:UInt32} AND log_position >= {position:UInt64}",
-            {"partition": partition, "position": position},
-        )
-        keys = list({event_key(*row) for row in rows})
-        known = await self._keys.known(keys)
-        missing = [key for key in keys if key not in known]
-        if missing:
-            log.info("writing keys of events that a stopped sink left", partition=partition, count=len(missing))
-        await self._keys.add(missing)
+        while True:
+            rows = await self._clickhouse.query(
+                "SELECT namespace, source, id, log_position FROM om_events"
+                " WHERE log_partition = {partition:UInt32} AND log_position >= {position:UInt64}"
+                " ORDER BY log_position LIMIT {limit:UInt32}",
+                {"partition": partition, "position": position, "limit": REPAIR_EVENTS},
+            )
+            keys = list({event_key(*row[:3]) for row in rows})
+            known = await self._keys.known(keys)
+            missing = [key for key in keys if key not in known]
+            if missing:
+                log.info("writing keys of events that a stopped sink left", partition=partition, count=len(missing))
+            await self._keys.add(missing)
+            if len(rows) < REPAIR_EVENTS:
+                return
+            position = rows[-1][3]
 
     async def store(self, decoded: Sequence[tuple[Record, Event]]) -> None:
         """Store the new events, and their keys. Of several with one key the first is taken."""

@@ -233,8 +233,8 @@ def from_payload(payload: bytes, *, namespace: str, ingested_at: datetime) -> Ev
         ValueError: it is no record of an event.
     """
     value = _payload_decoder.decode(payload)
-    if not (value.id and value.type and value.source and value.subject):
-        raise ValueError("a record needs id, type, source and subject")
+    if not (namespace and value.id and value.type and value.source and value.subject):
+        raise ValueError("a record needs a namespace, id, type, source and subject")
     try:
         time = datetime.fromtimestamp(value.time, UTC).replace(microsecond=value.micros)
     except (OverflowError, OSError) as error:
