@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from aiokafka.helpers import create_ssl_context
 from starlette.types import ASGIApp
 
 from meterhouse.api.app import create_app
@@ -28,6 +29,8 @@ from meterhouse.kernel.testclock import SimulatedTime
 from meterhouse.kernel.worker import JobWorker
 from meterhouse.metering import meters
 from meterhouse.metering.events.embedded import EmbeddedLog
+from meterhouse.metering.events.kafka import KafkaLog
+from meterhouse.metering.events.log import EventLog
 from meterhouse.metering.listing import StoredEvents
 from meterhouse.metering.meters import Aggregation, NewMeter
 from meterhouse.metering.query import MeterQueries
@@ -56,14 +59,36 @@ async def compose(settings: Settings, progress: Progress) -> AsyncIterator[Appli
         EngineError: an embedded engine does not start.
     """
     async with running(settings, progress) as backends:
-        log = EmbeddedLog(backends.db)
+        log = _event_log(settings, backends.db)
         try:
-            yield await _composed(settings, backends, log)
+            yield await build(settings, backends, log)
         finally:
             await log.close()
 
 
-async def _composed(settings: Settings, backends: Backends, log: EmbeddedLog) -> Application:
+def _event_log(settings: Settings, db: Database) -> EventLog:
+    if settings.kafka_bootstrap_servers is None:
+        return EmbeddedLog(db)
+    security = {
+        "security_protocol": settings.kafka_security_protocol,
+        "sasl_mechanism": settings.kafka_sasl_mechanism,
+        "sasl_plain_username": settings.kafka_sasl_username,
+        "sasl_plain_password": settings.kafka_sasl_password,
+    }
+    if settings.kafka_security_protocol in ("SSL", "SASL_SSL"):
+        cafile = None if settings.kafka_ssl_cafile is None else str(settings.kafka_ssl_cafile)
+        security["ssl_context"] = create_ssl_context(cafile=cafile)
+    return KafkaLog(
+        settings.kafka_bootstrap_servers,
+        settings.kafka_topic,
+        partitions=settings.kafka_partitions,
+        group=settings.kafka_group_id,
+        security={name: value for name, value in security.items() if value is not None},
+    )
+
+
+async def build(settings: Settings, backends: Backends, log: EventLog) -> Application:
+    """Build every service on backends that run already, and make the meters of the settings."""
     db = backends.db
     sink = Sink(log, backends.clickhouse, db)
     apps = InstalledApps()
