@@ -2,14 +2,20 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime, timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
 
 from meterhouse.billing.charges.intents import ChargeIntent
 from meterhouse.billing.charges.states import Status
 from meterhouse.billing.charges.views import ChargeState
 from meterhouse.billing.ports import SubscriptionReference
 from meterhouse.billing.sync.diff import Create, Delete, Move, Patch, Replace, diff, fingerprint
-from meterhouse.billing.sync.targets import targets
-from tests.sync.builders import FEE, TOKENS, at, card, flat, item, phase, span, unit, view, worked
+from meterhouse.billing.sync.targets import ended_at, targets
+from meterhouse.kernel.periods import Period
+from meterhouse.subscriptions.views import SubscriptionView
+from tests.sync.builders import FEE, SEAT, TOKENS, at, card, flat, item, phase, span, unit, view, worked
 
 
 def stored(intents: Sequence[ChargeIntent], *, with_runs: Sequence[str] = ()) -> list[ChargeState]:
@@ -159,3 +165,54 @@ def test_patches_know_their_charges() -> None:
     )
     (created,) = diff([fee], [], {})
     assert created == Create("S/main/fee/v[0]/period[0]", fee)
+
+
+def applied(patches: Sequence[Patch], before: Sequence[ChargeIntent]) -> list[ChargeIntent]:
+    """Return the charges after the patches, the way charges carry them out: a move changes the ends and no more."""
+    after = {intent.unique_reference_id: intent for intent in before}
+    for patch in patches:
+        match patch:
+            case Delete():
+                del after[patch.reference]
+            case Create():
+                assert patch.reference not in after
+                after[patch.reference] = patch.intent
+            case Replace():
+                after[patch.reference] = patch.intent
+            case Move(intent=wanted):
+                old = after[patch.reference]
+                assert wanted.service_period.end > old.service_period.start
+                after[patch.reference] = replace(
+                    old,
+                    service_period=Period(old.service_period.start, wanted.service_period.end),
+                    full_service_period=Period(old.full_service_period.start, wanted.full_service_period.end),
+                    billing_period=Period(old.billing_period.start, wanted.billing_period.end),
+                    invoice_at=wanted.invoice_at,
+                )
+    return list(after.values())
+
+
+ends = st.none() | st.integers(1, 120 * 24).map(lambda hours: at("1-15") + timedelta(hours=hours))
+moments = st.integers(0, 120 * 24).map(lambda hours: at("1-10") + timedelta(hours=hours))
+
+
+def schedule(end: datetime | None) -> SubscriptionView:
+    setup = card("setup", flat("500"), None)
+    whole = view(phase("main", item(FEE), item(TOKENS), item(SEAT), item(setup)))
+    return whole if end is None else ended_at(whole, end)
+
+
+@given(first=ends, second=ends, before=moments, after=moments, full=st.booleans())
+def test_the_patches_lead_to_the_target(
+    first: datetime | None, second: datetime | None, before: datetime, after: datetime, full: bool
+) -> None:
+    """From any end and moment to any other; and then there is nothing left to do."""
+    stored_intents = targets(schedule(first), first or before).intents
+    wanted = targets(schedule(second), second or after, bill_full_period=full).intents
+    reached = applied(plan(stored_intents, wanted), stored_intents)
+    assert sorted(reached, key=by_identity) == sorted(wanted, key=by_identity)
+    assert diff(wanted, stored(reached), marks(wanted)) == []
+
+
+def by_identity(intent: ChargeIntent) -> str:
+    return intent.unique_reference_id or ""

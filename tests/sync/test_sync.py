@@ -1,5 +1,6 @@
 """Subscriptions become charges, with the real charges and invoices (subscription-sync sections 1, 5, 6, 9, 10)."""
 
+import asyncio
 from datetime import timedelta
 
 import pytest
@@ -228,6 +229,13 @@ async def test_the_job_syncs(world: World) -> None:
     await handler.run({"namespace": NS, "subscription_id": view.id})
     await handler.run({"namespace": NS, "subscription_id": "unknown"})
     assert await world.names(view.id) == ["fee[0]", "fee[1]"]
+
+
+async def test_syncs_that_meet_make_each_charge_once(world: World) -> None:
+    view = await world.subscribe(FEE, TOKENS)
+    await asyncio.gather(*(world.sync.sync_quietly(world.db, NS, view.id) for _ in range(4)))
+    assert await world.names(view.id) == ["fee[0]", "fee[1]", "tokens[0]"]
+    assert (await world.state(view.id)).last_error is None
 
 
 async def test_an_unknown_subscription(world: World) -> None:
