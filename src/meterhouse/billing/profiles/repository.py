@@ -1,11 +1,13 @@
 """Queries on billing profiles and customer overrides."""
 
 from collections.abc import Sequence
+from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import Select, func, select
 
 from meterhouse.billing.profiles.models import OverrideRow, ProfileRow
-from meterhouse.kernel.conditions import Sort, order_by
+from meterhouse.customers.models import CustomerRow
+from meterhouse.kernel.conditions import Condition, Sort, order_by
 from meterhouse.kernel.db import ReadSession
 from meterhouse.kernel.pages import PageRequest
 
@@ -57,3 +59,21 @@ async def listed(
         select(ProfileRow).where(*clauses).order_by(*ordering).offset(page.offset).limit(page.size)
     )
     return rows.all(), total or 0
+
+
+def customers_on(namespace: str, profile_id: Condition) -> Select[Any]:
+    """Return the query of customer ids whose effective profile meets `profile_id`.
+
+    That is the profile pinned by the live override, else the default one; without either it is none (customers
+    section 5).
+    """
+    default_id = select(ProfileRow.id).where(
+        ProfileRow.namespace == namespace, ProfileRow.is_default, ProfileRow.deleted_at.is_(None)
+    )
+    effective = func.coalesce(OverrideRow.profile_id, default_id.scalar_subquery())
+    pinned = (OverrideRow.customer_id == CustomerRow.id) & OverrideRow.deleted_at.is_(None)
+    return (
+        select(CustomerRow.id)
+        .outerjoin(OverrideRow, pinned)
+        .where(CustomerRow.namespace == namespace, profile_id.clause(effective))
+    )
