@@ -127,7 +127,6 @@ async def build(settings: Settings, backends: Backends, log: EventLog) -> Applic
         charges=charges,
         invoices=invoices,
         profiles=profiles,
-        profiles=profiles,
         subscription_changed=partial(sync.sync_quietly, db),
         probes={"postgres": backends.ping_postgres, "clickhouse": backends.ping_clickhouse},
         simulated_time=simulated_time,
