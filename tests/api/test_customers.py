@@ -8,11 +8,26 @@ import pytest
 
 from meterhouse.api.app import create_app
 from meterhouse.api.services import Services
+from meterhouse.billing.profiles.models import OverrideRow, ProfileRow
 from meterhouse.kernel.db import Database
 
 V1 = "/api/v1/customers"
 V3 = "/api/v3/openmeter/customers"
 UNKNOWN = "01JNX8T0000000000000000001"
+PROFILE = {
+    "supplier_name": "Supplier",
+    "supplier_address": {"country": "AT"},
+    "collection_alignment": "subscription",
+    "collection_interval": "PT1H",
+    "auto_advance": True,
+    "draft_period": "P0D",
+    "due_after": "P30D",
+    "progressive_billing": True,
+    "subscription_end_proration_mode": "bill_actual_period",
+    "collection_method": "charge_automatically",
+    "tax_enabled": True,
+    "tax_enforced": False,
+}
 
 
 @pytest.fixture
@@ -206,3 +221,25 @@ async def test_v3_list(client: httpx.AsyncClient) -> None:
         answer = await client.get(f"{V3}?{wrong}")
         assert answer.status_code == 400, wrong
         assert answer.json()["invalid_parameters"], wrong
+
+
+async def test_customers_by_their_effective_billing_profile(client: httpx.AsyncClient, db: Database) -> None:
+    pinned, other = await create(client, key="pinned"), await create(client, key="other")
+    first, second = (
+        ProfileRow(namespace="default", name=name, app_id=UNKNOWN, is_default=name == "first", **PROFILE)
+        for name in ("first", "second")
+    )
+    async with db.write() as session:
+        session.add_all([first, second])
+        await session.flush()
+        session.add(OverrideRow(namespace="default", customer_id=pinned["id"], profile_id=second.id))
+        session.add(OverrideRow(namespace="default", customer_id=other["id"], profile_id=None))
+
+    async def keys(query: str) -> list[str]:
+        return [item["key"] for item in (await client.get(f"{V3}?filter[billing_profile_id]{query}")).json()["data"]]
+
+    assert await keys(f"={second.id}") == ["pinned"]
+    assert await keys(f"[eq]={first.id}") == ["other"]
+    assert await keys(f"[oeq]={first.id},{second.id}") == ["pinned", "other"]
+    assert await keys(f"[neq]={first.id}") == ["pinned"]
+    assert (await client.get(f"{V3}?filter[billing_profile_id]=nope")).status_code == 400

@@ -13,6 +13,7 @@ from meterhouse.api.labels import Labels, ShownLabels, labels_of, metadata_of
 from meterhouse.api.paging import V3Page, V3Paging
 from meterhouse.api.problems import errors
 from meterhouse.api.wire import CurrencyCode, Description, ExternalKey, Instant, Name, Opt, Ulid, V3Model
+from meterhouse.billing.profiles import repository as profiles
 from meterhouse.customers import customer as values
 from meterhouse.customers import service
 from meterhouse.customers.customer import UNSET, CustomerChanges, NewCustomer
@@ -32,6 +33,7 @@ _FIELDS = {
     "primary_email": FieldKind.STRING,
     "usage_attribution_subject_key": FieldKind.STRING,
     "plan_key": FieldKind.STRING,
+    "billing_profile_id": FieldKind.ULID,
 }
 _SORT_FIELDS = ("id", "name", "created_at")
 
@@ -174,13 +176,17 @@ async def list_customers(
 ) -> V3Page[BillingCustomer]:
     """List the customers that are not deleted, by name unless asked otherwise."""
     given = parse_filters(request, _FIELDS)
-    plan_key = given.get("plan_key")
+    among = []
+    if (plan_key := given.get("plan_key")) is not None:
+        among.append(subscriptions.customers_on_plan(namespace, plan_key))
+    if (profile_id := given.get("billing_profile_id")) is not None:
+        among.append(profiles.customers_on(namespace, profile_id))
     chosen = CustomerFilter(
         key=given.get("key"),
         name=given.get("name"),
         primary_email=given.get("primary_email"),
         subject=given.get("usage_attribution_subject_key"),
-        among=() if plan_key is None else (subscriptions.customers_on_plan(namespace, plan_key),),
+        among=tuple(among),
     )
     sorts = parse_sort(request, _SORT_FIELDS, service.BY_NAME)
     found = await service.list_customers(session, namespace, chosen, sorts=sorts, page=page)
