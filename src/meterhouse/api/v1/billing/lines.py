@@ -67,8 +67,10 @@ class _LineDiscount(V1Model):
     id: Ulid
     created_at: Instant
     updated_at: Instant
+    deleted_at: Opt[Instant] = None
     reason: BillingDiscountReason
     description: Opt[str] = None
+    external_ids: Opt[InvoiceLineAppExternalIds] = None
 
 
 class InvoiceLineAmountDiscount(_LineDiscount):
@@ -120,6 +122,15 @@ class InvoiceLineSubscriptionReference(V1Model):
     billing_period: Period
 
 
+class InvoiceLineTaxItem(V1Model):
+    """Tax on a line, as the app that calculates it tells."""
+
+    config: Opt[TaxConfig] = None
+    percent: Opt[JSONNumber] = None
+    surcharge: Opt[Numeric] = None
+    behavior: Opt[Literal["inclusive", "exclusive"]] = None
+
+
 class _Line(V1Model):
     id: Ulid
     name: str
@@ -134,6 +145,7 @@ class _Line(V1Model):
     credit_allocations: Opt[list[InvoiceLineCreditAllocation]] = None
     invoice: Opt[InvoiceReference] = None
     currency: CurrencyCode
+    taxes: Opt[list[InvoiceLineTaxItem]] = None
     tax_config: Opt[TaxConfig] = None
     totals: InvoiceTotals
     period: Period

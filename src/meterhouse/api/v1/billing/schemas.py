@@ -14,8 +14,9 @@ from meterhouse.api.v1.billing.parts import (
     InvoiceTotals,
     InvoiceWorkflowSettings,
 )
+from meterhouse.api.v1.ratecards import JSONNumber
 from meterhouse.api.v1.subscription_schemas import Period
-from meterhouse.api.wire import CurrencyCode, Instant, Opt, Ulid, V1Model
+from meterhouse.api.wire import CurrencyCode, Instant, Numeric, Opt, Ulid, V1Model
 from meterhouse.billing.invoices.views import InvoiceView, IssueView
 
 InvoiceStatus = Literal[
@@ -86,6 +87,7 @@ class ValidationIssue(V1Model):
     id: Ulid
     created_at: Instant
     updated_at: Instant
+    deleted_at: Opt[Instant] = None
     severity: Literal["critical", "warning"]
     field: Opt[str] = Field(None, description="JSON pointer into the invoice.")
     code: Opt[str] = None
@@ -117,6 +119,42 @@ class InvoiceAppExternalIds(V1Model):
     payment: Opt[str] = None
 
 
+class PaymentDueDate(V1Model):
+    """When how much is due."""
+
+    due_at: Instant
+    notes: Opt[str] = None
+    amount: Numeric
+    percent: Opt[JSONNumber] = None
+    currency: Opt[CurrencyCode] = None
+
+
+class PaymentTermDueDate(V1Model):
+    """Payment by a date."""
+
+    type: Literal["due_date"]
+    detail: Opt[str] = None
+    notes: Opt[str] = None
+    due_at: list[PaymentDueDate]
+
+
+class InvoicePaymentTerms(V1Model):
+    """How the invoice is to be paid."""
+
+    terms: Opt[PaymentTermDueDate] = None
+
+
+class CreditNoteOriginalInvoiceRef(V1Model):
+    """The invoice that a credit note corrects."""
+
+    type: Literal["credit_note_original_invoice"]
+    reason: Opt[str] = None
+    description: Opt[str] = None
+    issued_at: Opt[Instant] = None
+    number: Opt[str] = None
+    url: str
+
+
 class Invoice(V1Model):
     """An invoice."""
 
@@ -131,6 +169,7 @@ class Invoice(V1Model):
     customer: BillingInvoiceCustomerExtendedDetails
     number: str
     currency: CurrencyCode
+    preceding: Opt[list[CreditNoteOriginalInvoiceRef]] = None
     totals: InvoiceTotals
     status: InvoiceStatus
     status_details: InvoiceStatusDetails
@@ -144,6 +183,7 @@ class Invoice(V1Model):
     sent_to_customer_at: Opt[Instant] = None
     workflow: Opt[InvoiceWorkflowSettings] = None
     lines: Opt[list[InvoiceLine]] = None
+    payment: Opt[InvoicePaymentTerms] = None
     validation_issues: Opt[list[ValidationIssue]] = None
     external_ids: Opt[InvoiceAppExternalIds] = None
 
@@ -175,9 +215,17 @@ class Invoice(V1Model):
             sent_to_customer_at=view.sent_to_customer_at,
             workflow=_workflow(view),
             lines=None if view.lines is None else [InvoiceLine.of(view, line) for line in view.lines],
+            payment=_payment(view),
             validation_issues=[ValidationIssue.of(issue) for issue in view.issues] or None,
             external_ids=InvoiceAppExternalIds.model_validate(view.external_ids) if view.external_ids else None,
         )
+
+
+def _payment(view: InvoiceView) -> InvoicePaymentTerms | None:
+    if view.due_at is None:
+        return None
+    due = PaymentDueDate(due_at=view.due_at, amount=view.totals.total, currency=view.currency)
+    return InvoicePaymentTerms(terms=PaymentTermDueDate(type="due_date", due_at=[due]))
 
 
 def _workflow(view: InvoiceView) -> InvoiceWorkflowSettings | None:
