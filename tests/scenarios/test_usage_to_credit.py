@@ -13,6 +13,7 @@ import asyncpg
 import pytest
 
 from tests.scenarios.served import Server
+from tests.scenarios.world import LEDGER_SUMS
 
 UNIT_PRICE = Decimal("0.02")
 MONTHS = [f"2025-{month:02d}" for month in range(2, 13)] + ["2026-01"]
@@ -180,7 +181,7 @@ class TestTheYear:
             socket = str(story.server.data_dir / "postgres")
             connection = await asyncpg.connect(user="postgres", database="meterhouse", host=socket)
             try:
-                return await connection.fetch("SELECT currency, sum(amount) AS total FROM ledger_entries GROUP BY 1")
+                return await connection.fetch(LEDGER_SUMS)
             finally:
                 await connection.close()
 
