@@ -55,11 +55,15 @@ def format_instant(instant: datetime) -> str:
 def _to_utc(instant: datetime) -> datetime:
     if instant.tzinfo is None:
         raise ValueError("must be an RFC 3339 instant with an offset or Z")
-    return instant.astimezone(UTC)
+    try:
+        return instant.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("lies outside the years 1 to 9999 in UTC") from None
 
 
 def _instant_text_only(value: object) -> object:
-    if isinstance(value, int | float):
+    # In a query a number arrives as text, and pydantic would read it as seconds since 1970.
+    if isinstance(value, int | float) or (isinstance(value, str) and re.fullmatch(r"[-+]?[0-9.]+", value.strip())):
         raise ValueError("must be an RFC 3339 instant, not a number")
     return value
 
