@@ -4,7 +4,9 @@ Both find their work by `invoices.work_at`, which every change of an invoice kee
 in transactions of its own. After an attempt `work_at` lies in the future or is gone, whatever happened.
 """
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 
 import structlog
@@ -20,6 +22,7 @@ from meterhouse.kernel.jobs import DueWork
 log = structlog.get_logger(__name__)
 
 BATCH = 100  # invoices listed per query; all that is due is handled, batch by batch
+PARALLEL = 4  # customers handled at once: leaves most of the connection pool to requests
 
 
 class Collection:
@@ -48,9 +51,8 @@ class Collection:
             fresh = [item for item in due if item[2] not in handled]
             if not fresh:
                 return len(handled)
-            for namespace, customer_id, invoice_id in fresh:
-                handled.add(invoice_id)
-                await handle(namespace, customer_id, invoice_id)
+            handled.update(invoice_id for _, _, invoice_id in fresh)
+            await _by_customer(fresh, handle)
 
     async def _collect(self, namespace: str, customer_id: str, invoice_id: str) -> None:
         until: datetime | None = None
@@ -78,3 +80,22 @@ class Collection:
     async def _postpone(self, namespace: str, invoice_id: str, until: datetime | None) -> None:
         async with self._db.write() as session:
             await self._invoices.postpone(session, namespace, invoice_id, until=until)
+
+
+async def _by_customer(
+    items: Sequence[tuple[str, str, str]], handle: Callable[[str, str, str], Awaitable[None]]
+) -> None:
+    """Handle customers in parallel, and the invoices of one customer, who has one lock, in their order."""
+    customers: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for namespace, customer_id, invoice_id in items:
+        customers[namespace, customer_id].append(invoice_id)
+    gate = asyncio.Semaphore(PARALLEL)
+
+    async def one(namespace: str, customer_id: str, invoice_ids: list[str]) -> None:
+        async with gate:
+            for invoice_id in invoice_ids:
+                await handle(namespace, customer_id, invoice_id)
+
+    async with asyncio.TaskGroup() as group:
+        for (namespace, customer_id), invoice_ids in customers.items():
+            group.create_task(one(namespace, customer_id, invoice_ids))
