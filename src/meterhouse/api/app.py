@@ -20,7 +20,7 @@ from meterhouse.api.v1.ingest import ingest_app
 
 V3_PREFIX = "/api/v3"
 # Posts of events pass the routers by.
-INGEST: dict[str, problems.Version] = {"/api/v1/events": "v1"}
+INGEST: dict[str, problems.Version] = {"/api/v1/events": "v1", "/api/v3/openmeter/events": "v3"}
 
 
 def _routers(package: ModuleType) -> list[APIRouter]:

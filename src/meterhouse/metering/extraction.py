@@ -22,9 +22,8 @@ _SCALE = 19
 _LIMIT = Decimal(10) ** _SCALE
 # A number with a larger exponent has no plain form worth keeping; its text stays as written.
 _MAX_EXPONENT = 60
-# Python refuses to write integers of more than 4300 digits; such a number is treated as no value.
+# A number of more digits is treated as no value.
 _MAX_DIGITS = 4000
-_TOO_LARGE = 10**_MAX_DIGITS
 # What a double carries without a change of text: 15 significant digits, and for integers all of 64 bits.
 _DOUBLE_DIGITS = 15
 _INTEGER_DIGITS = 18
@@ -103,7 +102,7 @@ def parse(data: str, names: Sequence[str] = ()) -> object:
     """Parse event data with numbers as their text. Data that cannot be parsed gives None.
 
     Args:
-        data: the JSON text, or "".
+        data: the JSON text, in its exact form where it has one, or "".
         names: members that will be looked up. Where one occurs more than once the first counts, as in the engine.
     """
     if not data or data == "null":
@@ -128,7 +127,7 @@ def text_at(document: object, path: Path) -> str:
         if isinstance(found, bool):
             return "true" if found else "false"
         if isinstance(found, int):
-            return str(found) if -_TOO_LARGE < found < _TOO_LARGE else ""
+            return str(found)
     return ""
 
 

@@ -218,11 +218,13 @@ async def provision(session: WriteSession, namespace: str, configured: Sequence[
 
 def _paths(meter: Meter | NewMeter) -> list[tuple[SlotKind, str]]:
     """Return what the meter reads from event data, as slots hold it: the value first, it matters most."""
-    wanted = [(SlotKind.DIMENSION, jsonpath.parse(path).text) for _, path in sorted(meter.group_by.items())]
+    wanted = [(SlotKind.DIMENSION, path) for _, path in sorted(meter.group_by.items())]
     if meter.value_property is not None:
         kind = SlotKind.TEXT if meter.aggregation is Aggregation.UNIQUE_COUNT else SlotKind.NUMBER
-        wanted.insert(0, (kind, jsonpath.parse(meter.value_property).text))
-    return wanted
+        wanted.insert(0, (kind, meter.value_property))
+    parsed = [(kind, jsonpath.parse(path)) for kind, path in wanted]
+    # The whole document is no value, so there is nothing to keep for it.
+    return [(kind, path.text) for kind, path in parsed if path.steps]
 
 
 def _check_reserved(event_type: str, patterns: Sequence[str]) -> None:

@@ -46,10 +46,11 @@ def to_table(
         for slot, _ in layout.paths
     }
     versions = []
+    exact_data = [extraction.exact_form(event.data) for _, event in events]
     for index, (_, event) in enumerate(events):
         layout = layouts.get((event.namespace, event.type), empty)
         versions.append(layout.version)
-        for column, value in layout.values(event.data) if layout.paths else ():
+        for column, value in layout.values(exact_data[index] or event.data) if layout.paths else ():
             filled[column][index] = value
     columns: dict[str, Any] = {
         "namespace": [event.namespace for _, event in events],
@@ -59,7 +60,7 @@ def to_table(
         "source": [event.source for _, event in events],
         "time": pa.array([event.time for _, event in events], _INSTANT),
         "data": [event.data for _, event in events],
-        "exact_data": [extraction.exact_form(event.data) for _, event in events],
+        "exact_data": exact_data,
         "ingested_at": pa.array([event.ingested_at for _, event in events], _INSTANT),
         "stored_at": pa.array([stored_at] * len(events), _INSTANT),
         "store_row_id": [new_id() for _ in events],

@@ -33,6 +33,15 @@ MAX_LISTED = 100  # subjects, customers or dimensions of one query, as the contr
 VALUES_OLDEST, VALUES_LONGEST, VALUES_DEFAULT = timedelta(days=90), timedelta(days=30), timedelta(hours=24)
 
 _SIMPLE_FILTER = "filterGroupBy["
+_SIMPLE_FILTER_PARAMETER = {
+    "name": "filterGroupBy",
+    "in": "query",
+    "required": False,
+    "style": "deepObject",
+    "deprecated": True,
+    "description": "Count only events whose dimension has this text: `filterGroupBy[model]=gpt-4`.",
+    "schema": {"type": "object", "additionalProperties": {"type": "string"}},
+}
 _FILTERS = TypeAdapter(dict[str, FilterString])
 
 
@@ -111,6 +120,7 @@ def query_service(services: Services) -> MeterQueries:
     summary="Query a meter",
     response_model=MeterQueryResult,
     responses=_RESPONSES,
+    openapi_extra={"parameters": [_SIMPLE_FILTER_PARAMETER]},
 )
 async def query_meter(
     request: Request,
