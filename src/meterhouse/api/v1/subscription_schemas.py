@@ -278,8 +278,10 @@ class PlanSubscriptionCreate(_SubscriptionCreateMembers):
     starting_phase: Opt[Annotated[str, StringConstraints(min_length=1)]] = Field(
         None, description="Key of the phase to begin with; the phases before it last no time."
     )
-    name: Opt[str] = Field(None, description="The plan's name when absent.")
-    description: Opt[str] = None
+    name: Opt[Annotated[str, StringConstraints(max_length=256)]] = Field(
+        None, description="The plan's name when absent or empty."
+    )
+    description: Opt[Description] = None
     settlement_mode: Opt[SettlementMode] = Field(None, description="The plan's when absent.")
 
     def to_value(self, customer_id: str) -> NewSubscription:

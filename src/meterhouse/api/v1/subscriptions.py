@@ -1,11 +1,6 @@
-"""v1 subscriptions.
-
-A change is committed first and billing is brought up to date after it, in its own transaction: what was bought stands
-even where billing cannot follow at once, and the answer comes when the charges of the change are there.
-"""
+"""v1 subscriptions. A change is committed first; billing follows it in its own transaction."""
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Body, Path, Query, Response
@@ -14,7 +9,7 @@ from pydantic import Discriminator, Tag
 from meterhouse.api.deps import Namespace, Read, ServicesDep
 from meterhouse.api.paging import MAX_PAGE_SIZE, V1Page
 from meterhouse.api.problems import errors
-from meterhouse.api.services import Services
+from meterhouse.api.subscription_changes import bring_billing_up
 from meterhouse.api.v1.customers import CustomerIdOrKey
 from meterhouse.api.v1.subscription_schemas import (
     CustomSubscriptionCreate,
@@ -29,7 +24,7 @@ from meterhouse.catalog.features import Feature
 from meterhouse.customers import service as customers
 from meterhouse.kernel.conditions import Sort
 from meterhouse.kernel.db import ReadSession
-from meterhouse.kernel.errors import FeatureDisabled
+from meterhouse.kernel.errors import FeatureDisabled, invalid
 from meterhouse.kernel.pages import PageRequest
 from meterhouse.subscriptions import service
 from meterhouse.subscriptions.status import Status
@@ -62,12 +57,6 @@ SubscriptionCreate = Annotated[
 ]
 
 
-async def _billed(services: Services, view: SubscriptionView, as_of: datetime | None = None) -> None:
-    """Bring billing up to date with a change that is committed."""
-    if services.subscription_changed is not None:
-        await services.subscription_changed(view.namespace, view.id, as_of)
-
-
 @router.post(
     _PATH,
     operation_id="createSubscription",
@@ -82,7 +71,7 @@ async def create_subscription(
     async with services.db.write() as session:
         customer = await customers.get_live(session, namespace, body.customer())
         view = await service.create(session, namespace, body.to_value(customer.id))
-    await _billed(services, view)
+    await bring_billing_up(services, view)
     return Subscription.of(view)
 
 
@@ -103,6 +92,9 @@ async def get_subscription(
     if at is not None:
         raise FeatureDisabled("reading a subscription as of another instant is not offered")
     view = await service.load(session, namespace, subscription_id)
+    if any(item.rate_card.unit_conversion is not None for phase in view.phases for item in phase.items):
+        message = "this subscription has a unit conversion, which only API v3 can show"
+        raise invalid(message, code="unit_config_not_representable")
     return SubscriptionExpanded.of(view, await _features(session, namespace, view))
 
 
@@ -118,7 +110,7 @@ async def cancel_subscription(
     """Set the end of an active subscription. Billing is brought up to that end."""
     async with services.db.write() as session:
         view = await service.cancel(session, namespace, subscription_id, body.timing)
-    await _billed(services, view, view.active_to)
+    await bring_billing_up(services, view, view.active_to)
     return Subscription.of(view)
 
 
@@ -134,7 +126,7 @@ async def unschedule_cancelation(
     """Let a canceled subscription run on, before its end has come."""
     async with services.db.write() as session:
         view = await service.unschedule_cancelation(session, namespace, subscription_id)
-    await _billed(services, view)
+    await bring_billing_up(services, view)
     return Subscription.of(view)
 
 
@@ -151,7 +143,7 @@ async def delete_subscription(subscription_id: SubscriptionId, namespace: Namesp
     async with services.db.write() as session:
         view = await service.load(session, namespace, subscription_id)
         await service.delete(session, namespace, subscription_id)
-    await _billed(services, view)
+    await bring_billing_up(services, view)
 
 
 @router.get(

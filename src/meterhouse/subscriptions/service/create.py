@@ -59,6 +59,7 @@ class NewSubscription:
     """What a subscription is created from; what is None is taken from the plan.
 
     Attributes:
+        named_after_version: without a name, take "<plan key> v<version>" instead of the plan's name.
         billing_anchor: where billing periods are counted from, before or after the start; default: the start.
         starting_phase: key of the phase to begin with; the phases before it last no time.
     """
@@ -72,6 +73,7 @@ class NewSubscription:
     settlement_mode: SettlementMode | None = None
     billing_anchor: datetime | None = None
     starting_phase: str | None = None
+    named_after_version: bool = False
 
 
 async def create(session: WriteSession, namespace: str, new: NewSubscription) -> SubscriptionView:
@@ -186,7 +188,7 @@ def _subscription(namespace: str, new: NewSubscription, plan: Plan, spec: Subscr
         plan_id=None if custom else plan.id,
         plan_key=None if custom else plan.key,
         plan_version=None if custom else plan.version,
-        name=new.name or plan.name,
+        name=new.name or (f"{plan.key} v{plan.version}" if new.named_after_version else plan.name),
         description=plan.description if custom else new.description,
         labels=dict(plan.metadata if custom else new.metadata),
         annotations={},

@@ -1,0 +1,327 @@
+"""The v3 schemas of subscriptions."""
+
+from typing import Annotated, Any, Literal
+
+import orjson
+from pydantic import Field
+
+from meterhouse.api.labels import Labels, ShownLabels, labels_of, metadata_of
+from meterhouse.api.v1.ratecards import JSONNumber
+from meterhouse.api.v3.prices import (
+    BillingPrice,
+    BillingRateCardDiscounts,
+    BillingSpendCommitments,
+    BillingUnitConfig,
+    TaxCodeReference,
+    shown,
+)
+from meterhouse.api.v3.references import ClosedPeriod
+from meterhouse.api.wire import (
+    CurrencyCode,
+    Description,
+    ExternalKey,
+    Instant,
+    ISODuration,
+    Name,
+    Opt,
+    ResourceKey,
+    Ulid,
+    V3Model,
+)
+from meterhouse.catalog import ratecards
+from meterhouse.catalog.prices import PaymentTerm, SettlementMode, TaxConfig
+from meterhouse.kernel import clock
+from meterhouse.kernel.ids import made_at
+from meterhouse.subscriptions.billing_period import aligned_period
+from meterhouse.subscriptions.service import NewSubscription, PlanChoice
+from meterhouse.subscriptions.status import Status, status_of
+from meterhouse.subscriptions.timeline import shown_items
+from meterhouse.subscriptions.timing import NamedTiming
+from meterhouse.subscriptions.views import ItemVersion, PhaseView, SubscriptionView
+
+CostBasisMode = Literal["dynamic", "pinned"]
+
+
+class FeatureReference(V3Model):
+    """Names a feature."""
+
+    id: Ulid
+
+
+class BillingRateCardTaxConfig(V3Model):
+    """How a price is taxed."""
+
+    behavior: Opt[Literal["inclusive", "exclusive"]] = None
+    code: TaxCodeReference
+
+    @classmethod
+    def of(cls, config: TaxConfig | None) -> "BillingRateCardTaxConfig | None":
+        """Show a tax config, or None where it names no tax code."""
+        if config is None or config.tax_code_id is None:
+            return None
+        return cls(behavior=config.behavior, code=TaxCodeReference(id=config.tax_code_id))
+
+
+class BillingRateCardMeteredEntitlement(V3Model):
+    """Access limited by usage."""
+
+    type: Literal["metered"]
+    is_soft_limit: bool = False
+    limit: Opt[JSONNumber] = Field(None, description="How many units are granted at the start of every usage period.")
+    usage_period: Opt[ISODuration] = None
+
+
+class BillingRateCardStaticEntitlement(V3Model):
+    """Access with a configuration, which is any JSON."""
+
+    type: Literal["static"]
+    config: Any
+
+
+class BillingRateCardBooleanEntitlement(V3Model):
+    """Access or no access."""
+
+    type: Literal["boolean"]
+
+
+BillingRateCardEntitlement = Annotated[
+    BillingRateCardMeteredEntitlement | BillingRateCardStaticEntitlement | BillingRateCardBooleanEntitlement,
+    Field(discriminator="type"),
+]
+
+
+def _entitlement(template: ratecards.EntitlementTemplate | None) -> BillingRateCardEntitlement | None:
+    match template:
+        case None:
+            return None
+        case ratecards.MeteredEntitlementTemplate():
+            return BillingRateCardMeteredEntitlement(
+                type="metered",
+                is_soft_limit=template.is_soft_limit,
+                limit=template.issue_after_reset,
+                usage_period=template.usage_period,
+            )
+        case ratecards.StaticEntitlementTemplate():
+            return BillingRateCardStaticEntitlement(type="static", config=orjson.loads(template.config))
+        case ratecards.BooleanEntitlementTemplate():
+            return BillingRateCardBooleanEntitlement(type="boolean")
+
+
+class BillingRateCard(V3Model):
+    """What an item costs, how often, and which access it gives."""
+
+    name: Name
+    description: Opt[Description] = None
+    labels: ShownLabels
+    key: ResourceKey
+    feature: Opt[FeatureReference] = None
+    currency: Opt[str] = None
+    billing_cadence: Opt[ISODuration] = Field(None, description="Absent for a fee charged once.")
+    price: BillingPrice
+    unit_config: Opt[BillingUnitConfig] = None
+    payment_term: Opt[PaymentTerm] = None
+    commitments: Opt[BillingSpendCommitments] = None
+    discounts: Opt[BillingRateCardDiscounts] = None
+    tax_config: Opt[BillingRateCardTaxConfig] = None
+    entitlement: Opt[BillingRateCardEntitlement] = None
+
+    @classmethod
+    def of(cls, card: ratecards.RateCard) -> "BillingRateCard":
+        """Show a rate card."""
+        price = shown(card.price, card.unit_conversion)
+        return cls(
+            name=card.name,
+            description=card.description,
+            labels=labels_of(card.metadata or {}),
+            key=card.key,
+            feature=FeatureReference(id=card.feature_id) if card.feature_id else None,
+            currency=card.currency,
+            billing_cadence=card.billing_cadence,
+            price=price.price,
+            unit_config=price.unit_config,
+            payment_term=price.payment_term,
+            commitments=price.commitments,
+            discounts=BillingRateCardDiscounts.of(card.discounts),
+            tax_config=BillingRateCardTaxConfig.of(card.tax_config),
+            entitlement=_entitlement(card.entitlement_template),
+        )
+
+
+class BillingSubscriptionItem(V3Model):
+    """The version of an item that counts now."""
+
+    id: Ulid
+    active_from: Instant
+    active_to: Opt[Instant] = None
+    rate_card: BillingRateCard
+
+    @classmethod
+    def of(cls, item: ItemVersion) -> "BillingSubscriptionItem":
+        """Show an item version."""
+        return cls(
+            id=item.id,
+            active_from=item.active_from,
+            active_to=item.active_to,
+            rate_card=BillingRateCard.of(item.rate_card),
+        )
+
+
+class BillingSubscriptionPhase(V3Model):
+    """A phase with its items."""
+
+    id: Ulid
+    name: Name
+    description: Opt[Description] = None
+    labels: ShownLabels
+    created_at: Instant
+    updated_at: Instant
+    deleted_at: Opt[Instant] = None
+    key: ResourceKey
+    active_from: Instant
+    active_to: Opt[Instant] = None
+    items: list[BillingSubscriptionItem]
+
+    @classmethod
+    def of(cls, view: SubscriptionView, phase: PhaseView) -> "BillingSubscriptionPhase":
+        """Show a phase of a subscription."""
+        # Rows of phases are written once, so the id knows when.
+        made = made_at(phase.id)
+        return cls(
+            id=phase.id,
+            name=phase.name,
+            description=phase.description,
+            labels=labels_of(phase.metadata),
+            created_at=made,
+            updated_at=made,
+            key=phase.key,
+            active_from=phase.active_from,
+            active_to=phase.active_to,
+            items=[BillingSubscriptionItem.of(item) for item in shown_items(view, phase, clock.now())],
+        )
+
+
+class BillingSubscriptionPlanReference(V3Model):
+    """The plan version that a subscription was made from."""
+
+    id: Ulid
+    key: ResourceKey
+    version: int
+
+
+class BillingSubscriptionProRatingConfig(V3Model):
+    """Whether a price covers a part of its period in proportion."""
+
+    enabled: bool
+    mode: Literal["prorate_prices"]
+
+
+class BillingSubscriptionCostBasisPin(V3Model):
+    """The cost basis that a pair of currencies is held to."""
+
+    custom_currency_id: Ulid
+    invoice_currency: CurrencyCode
+    cost_basis_id: Ulid
+
+
+class BillingSubscription(V3Model):
+    """A subscription with its schedule."""
+
+    id: Ulid
+    labels: ShownLabels
+    created_at: Instant
+    updated_at: Instant
+    deleted_at: Opt[Instant] = None
+    name: Name
+    description: Opt[Description] = None
+    active_from: Instant
+    active_to: Opt[Instant] = Field(None, description="When it ends; absent while it is open-ended.")
+    customer_id: Ulid
+    plan_id: Opt[Ulid] = Field(None, deprecated=True)
+    plan: Opt[BillingSubscriptionPlanReference] = Field(None, description="Absent for a custom plan.")
+    invoice_currency: CurrencyCode
+    cost_basis_mode: CostBasisMode = "dynamic"
+    cost_basis_pins: list[BillingSubscriptionCostBasisPin] = []
+    billing_cadence: ISODuration
+    pro_rating_config: BillingSubscriptionProRatingConfig
+    billing_anchor: Instant = Field(description="Where billing periods are counted from, in both directions.")
+    status: Status
+    settlement_mode: SettlementMode
+    current_period: Opt[ClosedPeriod] = Field(
+        None, description="The billing period that runs now, cut to the current phase; absent when none runs."
+    )
+    phases: list[BillingSubscriptionPhase] = Field(description="In order of time.")
+
+    @classmethod
+    def of(cls, view: SubscriptionView) -> "BillingSubscription":
+        """Show a subscription."""
+        now = clock.now()
+        period = aligned_period(view, now)
+        return cls(
+            id=view.id,
+            labels=labels_of(view.metadata),
+            created_at=view.created_at,
+            updated_at=view.updated_at,
+            deleted_at=view.deleted_at,
+            name=view.name,
+            description=view.description,
+            active_from=view.active_from,
+            active_to=view.active_to,
+            customer_id=view.customer_id,
+            plan_id=view.plan and view.plan.id,
+            plan=view.plan and BillingSubscriptionPlanReference.model_validate(view.plan),
+            invoice_currency=view.currency,
+            billing_cadence=view.billing_cadence,
+            pro_rating_config=BillingSubscriptionProRatingConfig(
+                enabled=view.pro_rating_enabled, mode="prorate_prices"
+            ),
+            billing_anchor=view.billing_anchor,
+            status=status_of(view, now),
+            settlement_mode=view.settlement_mode,
+            current_period=period and ClosedPeriod.of(period),
+            phases=[BillingSubscriptionPhase.of(view, phase) for phase in view.phases],
+        )
+
+
+class CustomerChoice(V3Model):
+    """Names a customer; the id goes before the key."""
+
+    id: Opt[Ulid] = None
+    key: Opt[ExternalKey] = None
+
+
+class PlanChoiceInput(V3Model):
+    """Names a plan version: by its id, or the active one of a key."""
+
+    id: Opt[Ulid] = None
+    key: Opt[ResourceKey] = None
+    version: Opt[int] = None
+
+
+class BillingSubscriptionCreate(V3Model):
+    """A subscription to a plan. It starts at once."""
+
+    labels: Opt[Labels] = None
+    settlement_mode: Opt[SettlementMode] = Field(None, description="The plan's when absent.")
+    customer: CustomerChoice
+    plan: PlanChoiceInput
+    billing_anchor: Opt[Instant] = Field(None, description="Where billing periods are counted from; default the start.")
+    cost_basis_mode: CostBasisMode = "dynamic"
+
+    def to_value(self, customer_id: str) -> NewSubscription:
+        """Read the subscription."""
+        return NewSubscription(
+            customer_id=customer_id,
+            plan=PlanChoice(self.plan.id, self.plan.key, self.plan.version),
+            metadata=metadata_of(self.labels),
+            settlement_mode=self.settlement_mode,
+            billing_anchor=self.billing_anchor,
+            named_after_version=True,
+        )
+
+
+class BillingSubscriptionCancel(V3Model):
+    """When a cancellation takes effect."""
+
+    timing: NamedTiming | Instant = Field(
+        NamedTiming.IMMEDIATE, description="Now, at the next billing cycle, or at a boundary of a period or phase."
+    )
