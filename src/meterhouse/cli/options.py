@@ -1,6 +1,5 @@
 """What several commands share: their options, and how a failure that the user can mend is shown."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -52,7 +51,3 @@ def told() -> Iterator[None]:
         yield
     except (EngineError, DomainError) as error:
         fail(str(error))
-    except OSError as error:
-        if error.errno is None:
-            raise
-        fail(f"{os.strerror(error.errno)}: {error}")

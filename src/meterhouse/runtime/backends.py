@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
+
 from meterhouse import engines, migrate
 from meterhouse.kernel import clock
 from meterhouse.kernel.clock import SystemClock
@@ -40,8 +43,8 @@ async def running(settings: Settings, progress: Progress) -> AsyncIterator[Backe
     """Start or reach both backends, migrate them where the settings say so, and set the process's clock.
 
     Raises:
-        EngineError: an embedded engine does not start, or its directory is in use.
-        OSError: a server cannot be reached.
+        EngineError: an embedded engine does not start or its directory is in use, or Postgres cannot be reached.
+        Unavailable: ClickHouse cannot be reached.
     """
     async with AsyncExitStack() as stack:
         if settings.embedded:
@@ -51,11 +54,12 @@ async def running(settings: Settings, progress: Progress) -> AsyncIterator[Backe
             url = await stack.enter_async_context(engines.postgres(settings.data_dir))
         else:
             url = settings.database_url
+        db = _database(settings, url)
+        stack.push_async_callback(db.close)
+        await _reach(db)
         if settings.auto_migrate:
             progress("Bringing the Postgres schema up to date")
             await migrate.upgrade(url)
-        db = _database(settings, url)
-        stack.push_async_callback(db.close)
         if settings.clickhouse_url is None:
             progress(f"Starting ClickHouse in {settings.data_dir / 'clickhouse'}")
             clickhouse = ClickHouse(await asyncio.to_thread(_embedded_url, settings.data_dir))
@@ -74,6 +78,16 @@ def _database(settings: Settings, url: str) -> Database:
     simulated = SimulatedClock(settings.test_clock)
     clock.use(simulated)
     return Database(url, pool_size=settings.database_pool_size, on_begin=simulated.refresh)
+
+
+async def _reach(db: Database) -> None:
+    try:
+        async with db.engine.connect():
+            pass
+    except (OSError, DBAPIError) as error:
+        shown = make_url(db.url).render_as_string(hide_password=True)
+        reason = error.orig if isinstance(error, DBAPIError) else error
+        raise engines.EngineError(f"Postgres cannot be reached at {shown}: {reason}") from error
 
 
 def _embedded_url(data_dir: Path) -> str:

@@ -22,6 +22,8 @@ from meterhouse.settings import Settings
 
 log = structlog.get_logger(__name__)
 
+# How long a connection may idle between requests: longer than clients keep theirs, so that they close it and not we.
+IDLE_SECONDS = 120
 # How long open requests may take after Ctrl-C; longer ones are cut off and rolled back.
 GRACE_SECONDS = 10
 # How long stored events may take after Ctrl-C; the rest stays in the log and is stored after the next start.
@@ -108,6 +110,7 @@ async def _serve(app: ASGIApp, listener: socket.socket, stop: asyncio.Event, pro
         access_log=False,
         server_header=False,
         backlog=BACKLOG,
+        timeout_keep_alive=IDLE_SECONDS,
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
     server = _Server(config, lambda: progress(f"Listening on http://{shown}:{port} (documentation at /docs)"))
