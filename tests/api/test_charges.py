@@ -19,6 +19,7 @@ from meterhouse.catalog.prices import (
     UnitPrice,
     UsageDiscount,
 )
+from meterhouse.customers import service as customers
 from meterhouse.kernel import clock
 from meterhouse.kernel.db import Database
 from meterhouse.kernel.ids import new_id
@@ -247,6 +248,25 @@ async def test_without_credits_it_is_not_served(client: Client) -> None:
 async def test_codes_of_billing_errors_are_kept(client: Client) -> None:
     body = {**FLAT, "tax_config": {"tax_code": {"id": "01JZZZZZZZZZZZZZZZZZZZZZZZ"}}}
     assert (await client.post(body, expect=400))["extensions"]["code"] == "tax_code_not_found"
+
+
+async def test_a_wrong_type_is_named(client: Client) -> None:
+    for body in ({**FLAT, "type": "other"}, {name: value for name, value in FLAT.items() if name != "type"}):
+        problem = await client.post(body, expect=400)
+        assert problem["extensions"]["validationErrors"][0]["field"] == "params"
+
+
+async def test_deeper_faults_are_named(client: Client) -> None:
+    body = {**FLAT, "amount_before_proration": {"amount": "-1", "currency": "USD"}}
+    problem = await client.post(body, expect=400)
+    assert problem["extensions"]["validationErrors"][0]["field"] == "intents"
+    assert "must not be negative" in problem["detail"]
+
+
+async def test_a_deleted_customer_is_charged_nothing_new(client: Client) -> None:
+    async with client.world.db.write() as session:
+        await customers.delete(session, NS, client.world.customer_id, ())
+    await client.post(FLAT, expect=409)
 
 
 async def test_credit_only_has_no_pending_line(client: Client) -> None:

@@ -1,5 +1,6 @@
 """Charges and the customer's credit: taken, corrected, advanced, given back (charges sections 2, 4, 6 and 11)."""
 
+import asyncio
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -10,7 +11,7 @@ from sqlalchemy import select
 from meterhouse.billing.charges.edits import LineEdit
 from meterhouse.billing.charges.jobs import handlers
 from meterhouse.catalog.prices import Discounts, PaymentTerm, SettlementMode
-from meterhouse.credits import balances, grants
+from meterhouse.credits import balances, collector, grants
 from meterhouse.credits.balances import OutstandingCharge
 from meterhouse.credits.grants import FundingMethod, NewGrant
 from meterhouse.kernel.models import JobRow
@@ -317,3 +318,33 @@ async def test_a_due_charge_is_advanced_right_after_it_was_made(credit_world: Wo
     assert job.name == "charges.advance"
     await handlers(world.db, world.charges)[0].run(job.payload)
     assert (await world.state(due.id))[0] == "final"
+
+
+async def test_two_who_advance_at_once_take_credit_once(credit_world: World) -> None:
+    world = credit_world
+    charges = [
+        await world.create(world.intent(unit("1.00"), settlement_mode=CREDIT_ONLY)),
+        await world.create(world.intent(flat("3.00"), settlement_mode=CREDIT_ONLY)),
+    ]
+    world.events.add("3-10", 8)
+    await grant(world, "40.00")
+    world.time.at = at("4-2")
+    await asyncio.gather(*(world.advance(charge.id) for charge in charges * 3))
+    assert await settled(world) == Decimal("29.00")
+    assert [len(await world.runs(charge.id)) for charge in charges] == [1, 1]
+
+
+async def test_an_advance_is_filled_by_credit_that_came_meanwhile(credit_world: World) -> None:
+    """Credit that was there, but too late for a charge, pays its advance; credit of another feature does not."""
+    world = credit_world
+    charge = await world.create(world.intent(flat("30.00"), MAY, settlement_mode=CREDIT_ONLY))
+    await grant(world, "12.00", "5-1 0:00:01")
+    await grant(world, "50.00", "5-1 0:00:01", features=["storage"])
+    await world.advance(charge.id, "5-2")
+    async with world.db.read() as session:
+        run = await world.run(charge.id)
+        (allocation,) = (await collector.allocations(session, NS, [run.id]))[run.id]
+    assert (allocation.origin, allocation.remaining) == ("advance", Decimal("30.00"))
+    assert await settled(world) == Decimal("32.00")
+    await world.delete(charge.id)
+    assert await settled(world) == Decimal("62.00")

@@ -10,8 +10,9 @@ async def lock(session: WriteSession, *key: str) -> None:
 
     Take several locks in sorted order of their keys, or two transactions can wait for each other. Names in use:
     `("customer", namespace, id, "billing")` around everything that changes a customer's charges or invoices,
-    `("customer", namespace, id, "subscription")`, `("ledger", account_id)`, `("catalog", kind, namespace, key)`,
-    `("apps", namespace)`, `("billing_profiles", namespace)`, `("due_work", name)`, `("simulated_clock",)`.
+    `("charge", namespace, id)` after it, `("customer", namespace, id, "subscription")`, `("ledger", account_id)`,
+    `("catalog", kind, namespace, key)`, `("apps", namespace)`, `("billing_profiles", namespace)`,
+    `("due_work", name)`, `("simulated_clock",)`.
     """
     await session.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))"), {"name": _name(key)})
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Request
-from pydantic import Field
+from pydantic import BeforeValidator, Discriminator, Field
 
 from meterhouse.api.deps import Namespace, Read, ServicesDep, Write
 from meterhouse.api.filters import FieldKind, list_parameters, parse_filters, parse_sort
@@ -306,7 +306,16 @@ class CreateChargeUsageBasedRequest(_CreateCharge):
     price: BillingPrice
 
 
-CreateChargeRequest = Annotated[CreateChargeFlatFeeRequest | CreateChargeUsageBasedRequest, Field(discriminator="type")]
+def _known_type(body: object) -> object:
+    if isinstance(body, dict) and body.get("type") not in ("flat_fee", "usage_based"):
+        raise invalid("type must be flat_fee or usage_based", field="params")
+    return body
+
+
+# Beside a `Field` FastAPI would drop the validator, hence `Discriminator`.
+CreateChargeRequest = Annotated[
+    CreateChargeFlatFeeRequest | CreateChargeUsageBasedRequest, Discriminator("type"), BeforeValidator(_known_type)
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -382,7 +391,8 @@ def _statuses(condition: Condition | None) -> Sequence[PublicStatus] | None:
 
 
 def _expands_usage(request: Request) -> bool:
-    values = [part.strip() for text in request.query_params.getlist("expand") for part in text.split(",")]
+    given = [part.strip() for text in request.query_params.getlist("expand") for part in text.split(",")]
+    values = [value for value in given if value]
     unknown = [value for value in values if value != _REAL_TIME_USAGE]
     if unknown:
         raise InvalidParameterError("expand", f"unknown value {unknown[0]!r}", rule="enum")

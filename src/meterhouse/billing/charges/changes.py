@@ -6,7 +6,7 @@ While a user's layer exists, the system changes only the hidden base: nothing el
 from dataclasses import replace
 from datetime import datetime
 
-from meterhouse.billing.charges import periods, realization, states
+from meterhouse.billing.charges import machine, periods, realization, states
 from meterhouse.billing.charges.creation import gather, normalized, tax_config, with_same_ids
 from meterhouse.billing.charges.intents import ChargeIntent
 from meterhouse.billing.charges.layers import base_intent, write_base, write_user_layer
@@ -208,6 +208,9 @@ async def replace_intent(session: WriteSession, tools: Tools, charge: OpenCharge
         row.amount_after_proration = amount_after_proration(intent)
         await gather(session, tools, charge)
         charge.enter(Status.CREATED)
+        if not charge.by_credits_only:
+            # Nothing is paid by this; it only shows at once that the charge has begun, as it did before.
+            await machine.settle(session, tools, charge)
     await session.flush()
 
 
