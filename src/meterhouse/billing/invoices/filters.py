@@ -1,30 +1,22 @@
 """What a list of invoices can be narrowed to and ordered by (billing section 9)."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-Bounds = tuple[datetime | None, datetime | None]
-Order = Literal["customer_name", "issued_at", "status", "created_at", "updated_at", "period_start"]
+from meterhouse.kernel.conditions import Condition, Sort
 
-_OPEN: Bounds = (None, None)
+BY_CREATION = Sort("created_at")
 
 
 @dataclass(frozen=True, slots=True)
 class InvoiceFilter:
-    """Conditions that all must hold; bounds are inclusive, and empty lists do not narrow.
+    """What to list.
 
     Attributes:
-        statuses: short statuses such as `draft`.
-        states: whole states such as `draft.syncing`.
+        conditions: by field, all must hold: `status` (short, such as `draft`), `state` (whole, such as
+            `draft.syncing`), `customer_id`, `issued_at`, `service_period_start`, `created_at`.
     """
 
-    statuses: Sequence[str] = ()
-    states: Sequence[str] = ()
-    customer_ids: Sequence[str] = ()
-    issued: Bounds = _OPEN
-    period_start: Bounds = _OPEN
-    created: Bounds = _OPEN
+    conditions: Mapping[str, Condition] = field(default_factory=dict)
     include_deleted: bool = False
     include_gathering: bool = True

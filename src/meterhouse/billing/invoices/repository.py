@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, func, or_, select
+from sqlalchemy import ColumnElement, func, select
 
-from meterhouse.billing.invoices.filters import InvoiceFilter, Order
+from meterhouse.billing.invoices.filters import InvoiceFilter
 from meterhouse.billing.invoices.models import (
     GATHERING,
     STANDARD,
@@ -15,6 +15,7 @@ from meterhouse.billing.invoices.models import (
     InvoiceRow,
 )
 from meterhouse.billing.invoices.states import FINAL
+from meterhouse.kernel.conditions import Sort, order_by
 from meterhouse.kernel.db import ReadSession
 from meterhouse.kernel.pages import PageRequest
 
@@ -133,52 +134,38 @@ async def issues(session: ReadSession, invoice_ids: Sequence[str]) -> Sequence[I
     return found.all()
 
 
-_ORDER = {
+_SORTABLE = {
     "customer_name": InvoiceRow.customer_name,
     "issued_at": InvoiceRow.issued_at,
     "status": InvoiceRow.status,
     "created_at": InvoiceRow.created_at,
     "updated_at": InvoiceRow.updated_at,
-    "period_start": InvoiceRow.period_start,
+    "service_period_start": InvoiceRow.period_start,
+}
+_FILTERABLE = {
+    "status": func.split_part(InvoiceRow.status, ".", 1),
+    "state": InvoiceRow.status,
+    "customer_id": InvoiceRow.customer_id,
+    "issued_at": InvoiceRow.issued_at,
+    "service_period_start": InvoiceRow.period_start,
+    "created_at": InvoiceRow.created_at,
 }
 
 
-def _conditions(where: InvoiceFilter) -> list[ColumnElement[bool]]:
-    conditions: list[ColumnElement[bool]] = []
-    if where.statuses:
-        short = func.split_part(InvoiceRow.status, ".", 1)
-        conditions.append(short.in_(where.statuses))
-    if where.states:
-        conditions.append(InvoiceRow.status.in_(where.states))
-    if where.customer_ids:
-        conditions.append(InvoiceRow.customer_id.in_(where.customer_ids))
-    if not where.include_deleted:
-        conditions.append(InvoiceRow.deleted_at.is_(None))
-    if not where.include_gathering:
-        conditions.append(InvoiceRow.kind == STANDARD)
-    bounds = (
-        (InvoiceRow.issued_at, where.issued),
-        (InvoiceRow.period_start, where.period_start),
-        (InvoiceRow.created_at, where.created),
-    )
-    for column, (low, high) in bounds:
-        if low is not None:
-            conditions.append(column >= low)
-        if high is not None:
-            conditions.append(column <= high)
-    return conditions
-
-
 async def page(
-    session: ReadSession, namespace: str, where: InvoiceFilter, request: PageRequest, order: Order, *, descending: bool
+    session: ReadSession, namespace: str, where: InvoiceFilter, request: PageRequest, sort: Sort
 ) -> tuple[Sequence[InvoiceRow], int]:
     """Return one page of invoices and how many match in all; ties are ordered by id."""
-    conditions = [InvoiceRow.namespace == namespace, *_conditions(where)]
-    count = (await session.execute(select(func.count()).select_from(InvoiceRow).where(*conditions))).scalar_one()
-    column = _ORDER[order]
-    by = (column.desc(), InvoiceRow.id.desc()) if descending else (column.asc(), InvoiceRow.id.asc())
+    clauses = [InvoiceRow.namespace == namespace]
+    clauses += [condition.clause(_FILTERABLE[field]) for field, condition in where.conditions.items()]
+    if not where.include_deleted:
+        clauses.append(InvoiceRow.deleted_at.is_(None))
+    if not where.include_gathering:
+        clauses.append(InvoiceRow.kind == STANDARD)
+    count = (await session.execute(select(func.count()).select_from(InvoiceRow).where(*clauses))).scalar_one()
+    order = order_by([sort], _SORTABLE, last=InvoiceRow.id)
     found = await session.scalars(
-        select(InvoiceRow).where(*conditions).order_by(*by).limit(request.size).offset(request.offset)
+        select(InvoiceRow).where(*clauses).order_by(*order).limit(request.size).offset(request.offset)
     )
     return found.all(), count
 
@@ -203,19 +190,14 @@ async def due_work(session: ReadSession, kind: str, at: datetime, limit: int) ->
     return [(row[0], row[1], row[2]) for row in (await session.execute(query)).all()]
 
 
-async def blocks_deletion(
-    session: ReadSession, namespace: str, *, customer_id: str | None = None, app_id: str | None = None
-) -> bool:
-    """Tell whether a live gathering or a non-final standard invoice of the customer or app exists."""
+async def blocks_deletion(session: ReadSession, namespace: str, customer_id: str) -> bool:
+    """Tell whether the customer has a live gathering or a non-final standard invoice."""
     query = select(InvoiceRow.id).where(
         InvoiceRow.namespace == namespace,
+        InvoiceRow.customer_id == customer_id,
         InvoiceRow.deleted_at.is_(None),
-        or_(InvoiceRow.kind == GATHERING, InvoiceRow.status.not_in([state.value for state in FINAL])),
+        InvoiceRow.status.not_in([state.value for state in FINAL]),
     )
-    if customer_id is not None:
-        query = query.where(InvoiceRow.customer_id == customer_id)
-    if app_id is not None:
-        query = query.where(InvoiceRow.app_id == app_id)
     return (await session.execute(query.limit(1))).first() is not None
 
 

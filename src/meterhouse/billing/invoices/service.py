@@ -13,7 +13,7 @@ from meterhouse.billing.invoices.assembly import invoice_view, priced_gathering
 from meterhouse.billing.invoices.corrections import Corrections
 from meterhouse.billing.invoices.creation import Creation
 from meterhouse.billing.invoices.editing import Editing
-from meterhouse.billing.invoices.filters import InvoiceFilter, Order
+from meterhouse.billing.invoices.filters import BY_CREATION, InvoiceFilter
 from meterhouse.billing.invoices.freezing import supplier_party, workflow_of
 from meterhouse.billing.invoices.gathering import Gathering
 from meterhouse.billing.invoices.inputs import ChargeEngine, InvoiceEdit, LineInput, intent_of
@@ -30,6 +30,7 @@ from meterhouse.customers import service as customers
 from meterhouse.customers.customer import Customer
 from meterhouse.kernel import clock
 from meterhouse.kernel.clock import whole_seconds
+from meterhouse.kernel.conditions import Sort
 from meterhouse.kernel.db import ReadSession, WriteSession
 from meterhouse.kernel.errors import Conflict, Issue, NotFound, invalid
 from meterhouse.kernel.locks import lock
@@ -165,12 +166,13 @@ class Invoices:
         page: PageRequest,
         where: InvoiceFilter,
         *,
-        order: Order = "created_at",
-        descending: bool = False,
+        sort: Sort = BY_CREATION,
         with_lines: bool = False,
     ) -> Page[InvoiceView]:
-        """Return a page of invoices."""
-        rows, count = await repository.page(session, namespace, where, page, order, descending=descending)
+        """Return a page of invoices. Fields of `sort`: customer_name, issued_at, status, created_at, updated_at,
+        service_period_start.
+        """
+        rows, count = await repository.page(session, namespace, where, page, sort)
         views = [await self._view(session, row, with_lines=with_lines) for row in rows]
         return Page(views, count, page)
 
@@ -347,7 +349,7 @@ class Invoices:
         Raises:
             Conflict: there is a live gathering invoice or a non-final standard invoice.
         """
-        if await repository.blocks_deletion(session, customer.namespace, customer_id=customer.id):
+        if await repository.blocks_deletion(session, customer.namespace, customer.id):
             raise Conflict("the customer has invoices that are not final or pending lines")
 
     async def advance_due(self, session: WriteSession, namespace: str, invoice_id: str) -> None:

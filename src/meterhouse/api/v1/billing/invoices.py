@@ -1,5 +1,6 @@
 """v1 routes of invoices."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Literal
 
@@ -15,8 +16,9 @@ from meterhouse.api.v1.billing.edits import (
 )
 from meterhouse.api.v1.billing.schemas import Invoice, InvoicePendingLinesActionInput, InvoiceStatus
 from meterhouse.api.wire import Instant
-from meterhouse.billing.invoices.filters import Bounds, InvoiceFilter, Order
+from meterhouse.billing.invoices.filters import InvoiceFilter
 from meterhouse.billing.invoices.service import Invoices
+from meterhouse.kernel.conditions import Check, Condition, Operator, Sort
 from meterhouse.kernel.errors import FeatureDisabled
 
 router = APIRouter()
@@ -30,13 +32,13 @@ InvoiceId = Annotated[str, Path(alias="invoiceId", pattern=ANY_CASE_ULID, descri
 InvoiceExpand = Literal["lines", "preceding", "workflow.apps"]
 InvoiceOrderBy = Literal["customer.name", "issuedAt", "status", "createdAt", "updatedAt", "periodStart"]
 
-_ORDERS: dict[InvoiceOrderBy, Order] = {
+_ORDERS: dict[InvoiceOrderBy, str] = {
     "customer.name": "customer_name",
     "issuedAt": "issued_at",
     "status": "status",
     "createdAt": "created_at",
     "updatedAt": "updated_at",
-    "periodStart": "period_start",
+    "periodStart": "service_period_start",
 }
 
 
@@ -46,8 +48,14 @@ def _invoices(services: ServicesDep) -> Invoices:
     return services.invoices
 
 
-def _bounds(after: datetime | None, before: datetime | None) -> Bounds:
-    return (after, before)
+def _one_of(values: Sequence[str] | None) -> Condition | None:
+    return Condition((Check(Operator.OEQ, tuple(values)),)) if values else None
+
+
+def _between(after: datetime | None, before: datetime | None) -> Condition | None:
+    checks = [Check(Operator.GTE, after) if after else None, Check(Operator.LTE, before) if before else None]
+    given = tuple(check for check in checks if check)
+    return Condition(given) if given else None
 
 
 @router.post(
@@ -123,22 +131,23 @@ async def list_invoices(
     order_by: Annotated[InvoiceOrderBy, Query(alias="orderBy")] = "createdAt",
 ) -> V1Page[Invoice]:
     """List invoices, gathering ones included and priced with the usage up to now."""
+    conditions = {
+        "status": _one_of(statuses),
+        "state": _one_of(extended_statuses),
+        "customer_id": _one_of(customers),
+        "issued_at": _between(issued_after, issued_before),
+        "service_period_start": _between(period_start_after, period_start_before),
+        "created_at": _between(created_after, created_before),
+    }
     where = InvoiceFilter(
-        statuses=statuses or (),
-        states=extended_statuses or (),
-        customer_ids=customers or (),
-        issued=_bounds(issued_after, issued_before),
-        period_start=_bounds(period_start_after, period_start_before),
-        created=_bounds(created_after, created_before),
-        include_deleted=include_deleted,
+        {field: condition for field, condition in conditions.items() if condition}, include_deleted=include_deleted
     )
     found = await _invoices(services).list_invoices(
         session,
         namespace,
         page,
         where,
-        order=_ORDERS[order_by],
-        descending=order == "DESC",
+        sort=Sort(_ORDERS[order_by], order == "DESC"),
         with_lines="lines" in (expand or ()),
     )
     return V1Page.of(found, [Invoice.of(view) for view in found.items])
