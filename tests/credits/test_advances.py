@@ -186,3 +186,15 @@ async def test_revenue_from_a_filled_advance_is_recognised_and_freed(story: Stor
     await story.correct(run, "8.00")
     assert await story.settled() == Decimal("10.60")
     assert (await story.ledger())[AccountType.EARNINGS] == Decimal("4.40")
+
+
+async def test_a_promised_grant_covers_an_advance_when_it_takes_effect(story: Story, time: FrozenClock) -> None:
+    run = await _advanced(story)
+    await story.grant("10.00", effective_at=day(6, 11))
+    balance = await story.balance()
+    assert (balance.settled, balance.pending) == (Decimal("-7.40"), 10)
+    time.at = day(6, 11)
+    balance = await story.balance()
+    assert (balance.settled, balance.pending) == (Decimal("2.60"), 0)
+    await story.correct(run, "7.40")
+    assert await story.settled() == 10

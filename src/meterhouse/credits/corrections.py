@@ -189,9 +189,7 @@ def _uncover(booking: Booking, cut: Cut, past: _Past) -> None:
     booking.add(attributed.reversal(cut.amount, at))
     annotations = attributed.annotations
     terms = grant_terms(grant)
-    # Credit of a grant does not exist before the grant takes effect.
-    returned_at = max(at, grant.starts_at)
-    booking.add(steps.issue(terms, cut.amount, returned_at, source=grant.id, annotations=annotations))
+    booking.add(steps.issue(terms, cut.amount, at, source=grant.id, annotations=annotations))
     _reopen(booking, past, terms, grant.id, cut.amount)
 
 

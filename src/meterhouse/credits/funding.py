@@ -27,13 +27,13 @@ async def grant_credit(session: WriteSession, grant: CreditGrant) -> None:
     A promotional grant is paid at once, by nobody, so that no debt remains.
     """
     book = await accounts.hold(session, grant.namespace, grant.customer_id)
-    now, terms = clock.now(), steps.grant_terms(grant)
+    terms = steps.grant_terms(grant)
     source, annotations = grant.id, _annotations(grant)
     booking = Booking(grant.namespace)
     waiting = await advances.open_advances(session, grant.namespace, grant.customer_id, grant.currency)
     shares = advances.distribute(waiting, grant.amount, terms.features)
-    covered_at = min(now, grant.starts_at)
-    filled = [advances.put_behind(booking, share, terms, grant.id, covered_at) for share in shares]
+    # What a promised grant covers stays open until the grant takes effect, as everything else about it.
+    filled = [advances.put_behind(booking, share, terms, grant.id, grant.starts_at) for share in shares]
     attributed = total(share.amount for share in shares)
     if attributed < grant.amount:
         rest = grant.amount - attributed
