@@ -365,7 +365,7 @@ def _intent(customer: _Customer, body: CreateChargeRequest, feature_key: str | N
         prorate=isinstance(body, CreateChargeFlatFeeRequest) and body.proration_configuration.mode == "prorate_prices",
         description=body.description,
         metadata=metadata_of(body.labels),
-        unique_reference_id=body.unique_reference_id,
+        unique_reference_id=body.unique_reference_id or None,
     )
 
 

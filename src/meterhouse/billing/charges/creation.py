@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 
 from sqlalchemy.exc import IntegrityError
 
@@ -27,6 +28,10 @@ from meterhouse.kernel.ids import new_id
 from meterhouse.kernel.money import is_fiat, round_money
 
 CREDITS_OFF = "credits are not enabled on this deployment of OpenMeter"
+
+# Far from where calendar arithmetic and the database's notion of infinity end.
+EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
+LATEST = datetime(9000, 1, 1, tzinfo=UTC)
 
 _WHOLE = 100
 
@@ -101,8 +106,8 @@ def normalized(intent: ChargeIntent) -> ChargeIntent:
     """Return the intent in whole seconds, a flat amount in minor units, every discount with a correlation id.
 
     Raises:
-        InvalidInput: no fiat currency, a price or discount that breaks a rule (rating section 3.7), or a period that
-            ends before it starts (usage: when it starts).
+        InvalidInput: no fiat currency, a price or discount that breaks a rule (rating section 3.7), a period that
+            ends before it starts (usage: when it starts), or an instant out of all reason.
     """
     if not is_fiat(intent.currency):
         raise invalid(f"currency {intent.currency} is not fiat", field="$.currency")
@@ -122,6 +127,10 @@ def normalized(intent: ChargeIntent) -> ChargeIntent:
     ):
         if period.end < period.start:
             raise invalid("the period must not end before it starts", field=f"$.{name}")
+        if period.start < EARLIEST or period.end > LATEST:
+            raise invalid(f"the period must lie between {EARLIEST:%Y} and {LATEST:%Y}", field=f"$.{name}")
+    if not EARLIEST <= intent.invoice_at <= LATEST:
+        raise invalid(f"invoice_at must lie between {EARLIEST:%Y} and {LATEST:%Y}", field="$.invoice_at")
     if isinstance(intent.price, FlatPrice):
         price = intent.price.model_copy(update={"amount": round_money(intent.price.amount, intent.currency)})
         return replace(intent, price=price)
