@@ -228,3 +228,10 @@ async def test_lines_are_shown_unless_something_else_is_expanded(http: httpx.Asy
 async def test_malformed_requests(http: httpx.AsyncClient, world: World, body: dict[str, Any]) -> None:
     answer = await http.post(f"{INVOICES}/invoice", json=({"customerId": world.customer.id} if body else {}) | body)
     assert answer.status_code == 400
+
+
+async def test_what_is_not_offered(http: httpx.AsyncClient) -> None:
+    one = f"{INVOICES}/01JJJJJJJJJJJJJJJJJJJJJJJJ"
+    void = {"action": {"percentage": 100, "action": {"type": "discard"}}, "reason": "mistake"}
+    assert (await http.post(f"{one}/void", json=void)).status_code == 501
+    assert (await http.post(f"{one}/taxes/recalculate")).status_code == 501

@@ -1,7 +1,7 @@
 """v1 schemas of lines and invoices as callers send them."""
 
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -9,9 +9,9 @@ from meterhouse.api.v1.address import Address
 from meterhouse.api.v1.billing.lines import InvoiceLine
 from meterhouse.api.v1.billing.parts import BillingPartyTaxIdentity, InvoiceUsageBasedRateCard
 from meterhouse.api.v1.billing.schemas import Invoice
-from meterhouse.api.v1.ratecards import RateCardUsageBasedPrice, TaxConfig, price_value
+from meterhouse.api.v1.ratecards import JSONNumber, RateCardUsageBasedPrice, TaxConfig, price_value
 from meterhouse.api.v1.subscription_schemas import Period
-from meterhouse.api.wire import CurrencyCode, Description, Instant, ISODuration, Name, ResourceKey, V1Model
+from meterhouse.api.wire import CurrencyCode, Description, Instant, ISODuration, Name, ResourceKey, Ulid, V1Model
 from meterhouse.billing.invoices.inputs import InvoiceEdit, LineInput, WorkflowEdit
 from meterhouse.billing.invoices.snapshots import Party, PartyAddress
 from meterhouse.billing.invoices.views import PendingLines
@@ -167,3 +167,43 @@ class InvoiceReplaceUpdate(V1Model):
             workflow=self.workflow.to_value(),
             lines=[line.to_value() for line in self.lines],
         )
+
+
+class VoidInvoiceLineDiscardAction(V1Model):
+    """Forget the amount."""
+
+    type: Literal["discard"]
+
+
+class VoidInvoiceLinePendingAction(V1Model):
+    """Bill the amount again later."""
+
+    type: Literal["pending"]
+    next_invoice_at: Instant | None = None
+
+
+VoidInvoiceLineAction = Annotated[
+    VoidInvoiceLineDiscardAction | VoidInvoiceLinePendingAction, Field(discriminator="type")
+]
+
+
+class VoidInvoiceAction(V1Model):
+    """What becomes of a share of the lines."""
+
+    percentage: JSONNumber
+    action: VoidInvoiceLineAction
+
+
+class VoidInvoiceActionLineOverride(V1Model):
+    """What becomes of one line instead."""
+
+    line_id: Ulid
+    action: VoidInvoiceAction
+
+
+class VoidInvoiceActionInput(V1Model):
+    """How to take an issued invoice back."""
+
+    action: VoidInvoiceAction
+    reason: str
+    overrides: list[VoidInvoiceActionLineOverride] | None = None

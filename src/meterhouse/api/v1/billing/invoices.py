@@ -13,6 +13,7 @@ from meterhouse.api.v1.billing.edits import (
     InvoicePendingLineCreateInput,
     InvoicePendingLineCreateResponse,
     InvoiceReplaceUpdate,
+    VoidInvoiceActionInput,
 )
 from meterhouse.api.v1.billing.schemas import Invoice, InvoicePendingLinesActionInput, InvoiceStatus
 from meterhouse.api.wire import Instant
@@ -253,3 +254,25 @@ async def snapshot_quantities(
 ) -> Invoice:
     """Read the usage that is stored so far, without waiting for the collection to close."""
     return Invoice.of(await _invoices(services).snapshot_quantities(session, namespace, invoice_id.upper()))
+
+
+@router.post(
+    f"{ONE}/void",
+    operation_id="voidInvoice",
+    summary="Void an invoice",
+    responses=errors("v1", 400, 401, 403, 404, 412, 500, 501, 503),
+)
+async def void_invoice(invoice_id: InvoiceId, body: VoidInvoiceActionInput) -> Invoice:
+    """Not offered yet: an issued invoice cannot be taken back."""
+    raise FeatureDisabled("invoices cannot be voided on this server")
+
+
+@router.post(
+    f"{ONE}/taxes/recalculate",
+    operation_id="recalculateInvoiceTaxes",
+    summary="Calculate the taxes of an invoice again",
+    responses=errors("v1", 400, 401, 403, 404, 412, 500, 501, 503),
+)
+async def recalculate_taxes(invoice_id: InvoiceId) -> Invoice:
+    """Not offered: tax is calculated by the invoicing app."""
+    raise FeatureDisabled("taxes are calculated by the invoicing app")
