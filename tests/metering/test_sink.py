@@ -132,10 +132,25 @@ async def test_sink_recovers_by_itself(house: House) -> None:
 
 
 async def test_second_sink_waits_for_the_first(house: House) -> None:
+    await house.send(event("first", TIME))
     second = Sink(house.log, house.clickhouse, house.db)
     async with running(second):
         await house.send(*(event(str(i), TIME) for i in range(20)))
-    assert len(await stored(house.clickhouse)) == 20
+    assert len(await stored(house.clickhouse)) == 21
+
+
+async def test_second_sink_takes_over(db: Database, clickhouse: ClickHouse) -> None:
+    log = EmbeddedLog(db)
+    first, second = Sink(log, clickhouse, db), Sink(log, clickhouse, db)
+    async with running(first):
+        await log.append([event("1", TIME)])
+        await asyncio.wait_for(first.drain(), 10)
+        taking_over = running(second)
+        await taking_over.__aenter__()
+    await log.append([event("1", TIME), event("2", TIME)])
+    await asyncio.wait_for(second.drain(), 10)
+    await taking_over.__aexit__(None, None, None)
+    assert await stored(clickhouse) == ["1", "2"]
 
 
 async def test_stored_events_are_forgotten_by_the_log(house: House) -> None:

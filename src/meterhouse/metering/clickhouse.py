@@ -68,9 +68,18 @@ class ClickHouse:
         """Run a statement without a result."""
         await self._run(lambda client: client.command(sql, parameters=dict(parameters or {})))
 
-    async def insert(self, table: str, rows: "pyarrow.Table", *, query_id: str | None = None) -> None:
-        """Insert an Arrow table in one statement: all rows of one time partition become visible together."""
-        settings = {"query_id": query_id} if query_id and self._arguments.get("interface") != EMBEDDED_SCHEME else None
+    async def insert(self, table: str, rows: "pyarrow.Table", *, name: str | None = None) -> None:
+        """Insert an Arrow table in one statement: all rows of one time partition become visible together.
+
+        Args:
+            name: tells this insert from all others. The client repeats a request when the connection closes before the
+                answer, which may be after the server has done it; under a name the server does it only once.
+        """
+        settings: dict[str, Any] = {"async_insert": 0}
+        if name is not None:
+            settings["insert_deduplication_token"] = name
+            if self._arguments.get("interface") != EMBEDDED_SCHEME:
+                settings["query_id"] = name
         await self._run(lambda client: client.insert_arrow(table, rows, settings=settings))
 
     async def _run(self, call: Callable[[Any], R]) -> R:
@@ -144,6 +153,8 @@ def connection_arguments(url: str) -> dict[str, Any]:
         "password": unquote(parts.password or ""),
         "database": parts.path.strip("/") or database or "default",
         "secure": parts.scheme == "https" or options.pop("secure", "") in ("1", "true"),
+        # Lists of subjects outgrow a URL.
+        "form_encode_query_params": True,
         # A session would make the server refuse the next query while it still closes the last.
         "autogenerate_session_id": False,
         "connect_timeout": CONNECT_TIMEOUT_SECONDS,

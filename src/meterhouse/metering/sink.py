@@ -179,7 +179,7 @@ class Sink:
 
     async def insert_events(self, table: pa.Table) -> None:
         """Insert the rows of events."""
-        await self._clickhouse.insert("om_events", table, query_id=_QUERY_ID_PREFIX + new_id())
+        await self._clickhouse.insert("om_events", table, name=_QUERY_ID_PREFIX + new_id())
 
     async def _tell(self, stored: Sequence[Event]) -> None:
         if self._on_stored is None:

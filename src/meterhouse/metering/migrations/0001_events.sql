@@ -1,5 +1,6 @@
 -- Raw events and the keys that keep each of them single. Times have microseconds, because billing asks for what was
 -- stored strictly before an instant. fsync: an insert is acknowledged to the event log, which then forgets the event.
+-- The deduplication window makes an insert that the client's transport repeats happen once.
 CREATE TABLE IF NOT EXISTS om_events (
     namespace LowCardinality(String),
     id String CODEC(ZSTD(1)),
@@ -37,7 +38,7 @@ CREATE TABLE IF NOT EXISTS om_events (
 ) ENGINE = MergeTree
 PARTITION BY toYYYYMM(time)
 ORDER BY (namespace, type, subject, toStartOfHour(time))
-SETTINGS fsync_after_insert = 1, fsync_part_directory = 1;
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, non_replicated_deduplication_window = 1000;
 
 -- added_at is the engine's own clock, not the clock of the house: a simulated past must not expire keys.
 CREATE TABLE IF NOT EXISTS om_event_keys (
