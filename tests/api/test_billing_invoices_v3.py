@@ -12,6 +12,8 @@ from meterhouse.api.services import Services
 from meterhouse.api.v3 import invoices as routes
 from meterhouse.billing.invoices import repository
 from meterhouse.billing.invoices.views import InvoiceView
+from meterhouse.billing.profiles import repository as profiles
+from meterhouse.catalog.prices import PaymentTerm
 from tests.charges.world import NS, at, flat, unit
 from tests.invoices.test_with_charges import Billing, billing
 
@@ -108,3 +110,66 @@ async def test_actions(http: httpx.AsyncClient, billing: Billing) -> None:
     paid = await http.post(f"{one}/advance")
     assert (paid.status_code, paid.json()["status"]) == (200, "paid")
     assert (await http.delete(one)).status_code == 400
+
+
+async def draft(billing: Billing) -> InvoiceView:
+    """Make an invoice of a fee in arrears that waits for approval."""
+    await billing.create(billing.intent(flat("30", PaymentTerm.IN_ARREARS)))
+    async with billing.db.write() as session:
+        await billing.profiles.default(session, NS)
+        row = await profiles.default(session, NS)
+        assert row is not None
+        row.auto_advance = False
+    billing.time.at = at("4-1")
+    [invoice] = await billing.bill_now()
+    return invoice
+
+
+def body_of(invoice: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    taken = ("id", "type", "name", "description", "labels", "service_period", "rate_card")
+    lines = [{name: line[name] for name in taken if name in line} for line in invoice["lines"]]
+    workflow: dict[str, Any] = {"workflow": {}}
+    parties = {"supplier": invoice["supplier"], "customer": invoice["customer"]}
+    return {"type": "standard", **parties, "workflow": workflow, "lines": lines} | changes
+
+
+async def test_edits(http: httpx.AsyncClient, billing: Billing) -> None:
+    one = f"{INVOICES}/{(await draft(billing)).id}"
+    read = (await http.get(one)).json()
+    same = await http.put(one, json=body_of(read, labels={"a": "b"}))
+    assert same.status_code == 200, same.text
+    assert (same.json()["labels"], same.json()["lines"][0]["lifecycle_controller"]) == ({"a": "b"}, "system")
+    without_lines = await http.put(one, json={k: v for k, v in body_of(read).items() if k != "lines"})
+    assert (without_lines.json()["totals"], "labels" in without_lines.json()) == (read["totals"], False)
+
+    body = body_of(read)
+    body["lines"][0]["rate_card"] |= {"price": {"type": "flat", "amount": "50"}}
+    added = {
+        "type": "standard_line",
+        "name": "New",
+        "service_period": {"from": "2025-03-01T00:00:00Z", "to": "2025-04-01T00:00:00Z"},
+        "rate_card": {"price": {"type": "unit", "amount": "0.01"}, "feature_key": "tokens"},
+    }
+    billing.events.add("3-2", 100)
+    edited = (await http.put(one, json=body | {"lines": [*body["lines"], added]})).json()
+    lines = {line["name"]: line for line in edited["lines"]}
+    assert lines["Tokens"]["lifecycle_controller"] == lines["New"]["lifecycle_controller"] == "manual"
+    assert lines["New"]["totals"]["total"] == "1"
+    assert edited["totals"]["total"] == "51"
+
+
+async def test_edits_that_are_refused(http: httpx.AsyncClient, billing: Billing) -> None:
+    one = f"{INVOICES}/{(await draft(billing)).id}"
+    body = body_of((await http.get(one)).json())
+    line = body["lines"][0]
+    negative = line | {"rate_card": line["rate_card"] | {"price": {"type": "flat", "amount": "-1"}}}
+    refused = await http.put(one, json=body | {"lines": [negative]})
+    assert refused.status_code == 400
+    assert "must not be negative" in refused.json()["detail"]
+    free = line | {"rate_card": line["rate_card"] | {"price": {"type": "free"}}}
+    refused = await http.put(one, json=body | {"lines": [free]})
+    assert refused.json()["extensions"]["code"] == "invoice_line_zero_amount_delete_instead"
+    for wrong in ({"type": "credit_note"}, {"supplier": {}}, {"lines": [line, line]}, {"unknown": 1}):
+        assert (await http.put(one, json=body | wrong)).status_code == 400
+    unknown = await http.put(f"{INVOICES}/01JJJJJJJJJJJJJJJJJJJJJJJJ", json=body | {"supplier": {}})
+    assert unknown.status_code == 404

@@ -57,7 +57,8 @@ class Editing:
         # While its lines change, the charges see a draft that still waits for its usage.
         invoice.status = State.DRAFT_WAITING_FOR_COLLECTION.value
         await session.flush()
-        await self._replace_lines(session, invoice, edit.lines)
+        if edit.lines is not None:
+            await self._replace_lines(session, invoice, edit.lines)
         await self._machine.enter(session, invoice, State.DRAFT_UPDATING)
         await self._machine.advance(session, invoice)
 

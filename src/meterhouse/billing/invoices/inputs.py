@@ -67,14 +67,17 @@ class WorkflowEdit:
 
 @dataclass(frozen=True, slots=True)
 class InvoiceEdit:
-    """A full replacement of what can be edited. Of the parties only name, key, address and tax id are taken."""
+    """A full replacement of what can be edited; `lines` None leaves the lines alone.
+
+    Of the parties only name, key, address and tax id are taken.
+    """
 
     description: str | None
     metadata: Mapping[str, str]
     supplier: Party
     customer: Party
     workflow: WorkflowEdit
-    lines: Sequence[LineInput]
+    lines: Sequence[LineInput] | None
 
 
 def intent_of(

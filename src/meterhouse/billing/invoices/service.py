@@ -314,7 +314,7 @@ class Invoices:
         """
         invoice = await self._held(session, namespace, invoice_id)
         if invoice.kind == GATHERING and invoice.deleted_at is None:
-            await self._editing.edit_gathering(session, invoice, edit.lines)
+            await self._editing.edit_gathering(session, invoice, edit.lines or ())
         else:
             await self._editing.edit_draft(session, invoice, edit)
         return await invoice_view(session, invoice)

@@ -8,6 +8,7 @@ from meterhouse.api.deps import Namespace, Read, ServicesDep, Write
 from meterhouse.api.filters import FieldKind, list_parameters, parse_filters, parse_sort
 from meterhouse.api.paging import V3Page, V3Paging
 from meterhouse.api.problems import InvalidParameterError, errors
+from meterhouse.api.v3.invoices.edits import UpdateInvoiceRequest
 from meterhouse.api.v3.invoices.schemas import BillingInvoice
 from meterhouse.api.wire import Ulid
 from meterhouse.billing.errors import BillingNotFound
@@ -78,6 +79,16 @@ async def get_invoice(
 ) -> BillingInvoice:
     """Get an invoice with its lines."""
     return BillingInvoice.of(await _standard(_invoices(services), session, namespace, invoice_id))
+
+
+@router.put(ONE, operation_id="updateInvoice", summary="Edit an invoice", responses=errors("v3", 400, 401, 403, 404))
+async def update_invoice(
+    invoice_id: InvoiceId, body: UpdateInvoiceRequest, session: Write, namespace: Namespace, services: ServicesDep
+) -> BillingInvoice:
+    """Replace what can be edited of an invoice that is not issued yet."""
+    invoices = _invoices(services)
+    edit = body.to_value(await _standard(invoices, session, namespace, invoice_id))
+    return BillingInvoice.of(await invoices.edit(session, namespace, invoice_id, edit))
 
 
 @router.delete(
