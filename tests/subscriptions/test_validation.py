@@ -92,3 +92,10 @@ def test_a_feature_that_is_not_there_blocks() -> None:
     assert codes(feature_issues(spec(unit_card()), {})) == [
         ("rate_card_feature_not_found", f"{TRIAL}.api_calls[0].featureKey")
     ]
+
+
+def test_cadences_stay_inside_the_calendar() -> None:
+    assert schedule_issues(spec(flat_card(cadence="P100Y"))) == []
+    assert codes(schedule_issues(spec(flat_card(cadence="P9999Y")))) == [
+        ("billing_cadence_invalid_value", f"{TRIAL}.seats[0].billingCadence")
+    ]

@@ -10,8 +10,10 @@ from meterhouse.catalog.ratecards import RateCard
 from meterhouse.kernel.errors import InvalidInput, Issue
 from meterhouse.subscriptions.spec import ItemSpec, PhaseSpec, SubscriptionSpec
 from meterhouse.subscriptions.timeline import item_interval
+from meterhouse.subscriptions.timing import HORIZON
 
 COMPONENT = "rateCard"
+_LONGEST_CADENCE = HORIZON  # keeps the periods that billing counts out inside what a date can be
 
 
 class InvalidSchedule(InvalidInput):
@@ -62,6 +64,11 @@ def _phase_issues(spec: SubscriptionSpec, phase: PhaseSpec) -> Iterator[Issue]:
             field = None if issue.field == item_path else issue.field
             yield replace(issue, field=field, component=COMPONENT)
         yield from _currency_issues(spec, item_path, item.rate_card)
+        cadence = item.rate_card.billing_cadence
+        if cadence is not None and cadence.approximate_seconds() > _LONGEST_CADENCE.total_seconds():
+            message = f"the billing cadence {cadence} is longer than 100 years"
+            field = f"{item_path}.billingCadence"
+            yield Issue("billing_cadence_invalid_value", message, field, component=COMPONENT)
 
 
 def _history_issues(phase: PhaseSpec, key: str, versions: Sequence[ItemSpec]) -> Iterator[Issue]:

@@ -212,7 +212,7 @@ class BillingSubscriptionProRatingConfig(V3Model):
     """Whether a price covers a part of its period in proportion."""
 
     enabled: bool
-    mode: Literal["prorate_prices"]
+    mode: Literal["prorate_prices", "no_proration"]
 
 
 class BillingSubscriptionCostBasisPin(V3Model):
@@ -272,7 +272,8 @@ class BillingSubscription(V3Model):
             invoice_currency=view.currency,
             billing_cadence=view.billing_cadence,
             pro_rating_config=BillingSubscriptionProRatingConfig(
-                enabled=view.pro_rating_enabled, mode="prorate_prices"
+                enabled=view.pro_rating_enabled,
+                mode="prorate_prices" if view.pro_rating_enabled else "no_proration",
             ),
             billing_anchor=view.billing_anchor,
             status=status_of(view, now),
