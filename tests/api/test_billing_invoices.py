@@ -5,11 +5,9 @@ from typing import Any
 
 import httpx
 import pytest
-from fastapi import FastAPI
 
-from meterhouse.api import problems
+from meterhouse.api.app import create_v1
 from meterhouse.api.services import Services
-from meterhouse.api.v1 import billing
 from meterhouse.billing.ports import SubscriptionReference
 from meterhouse.customers import service as customers
 from meterhouse.customers.service import Address, Customer, NewCustomer
@@ -42,9 +40,7 @@ async def world(now: FrozenClock, db: Database, build_world: Callable[[Customer]
 
 @pytest.fixture
 async def http(world: World) -> AsyncIterator[httpx.AsyncClient]:
-    app = FastAPI()
-    problems.install(app, "v1")
-    app.include_router(billing.router)
+    app = create_v1()
     app.state.services = Services(db=world.db, namespace=NS, invoices=world.invoices)
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:

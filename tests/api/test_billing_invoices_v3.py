@@ -5,11 +5,9 @@ from typing import Any
 
 import httpx
 import pytest
-from fastapi import FastAPI
 
-from meterhouse.api import problems
+from meterhouse.api.app import create_v3
 from meterhouse.api.services import Services
-from meterhouse.api.v3 import invoices as routes
 from meterhouse.billing.invoices import repository
 from meterhouse.billing.invoices.views import InvoiceView
 from meterhouse.billing.profiles import repository as profiles
@@ -24,9 +22,7 @@ INVOICES = "/api/v3/openmeter/billing/invoices"
 
 @pytest.fixture
 async def http(billing: Billing) -> AsyncIterator[httpx.AsyncClient]:
-    app = FastAPI()
-    problems.install(app, "v3")
-    app.include_router(routes.router)
+    app = create_v3()
     app.state.services = Services(db=billing.db, namespace=NS, charges=billing.charges, invoices=billing.invoices)
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
@@ -56,7 +52,7 @@ async def test_an_invoice_with_its_lines(http: httpx.AsyncClient, billing: Billi
     )
     assert invoice["status_details"]["extended_status"] == "draft.waiting_for_collection"
     assert invoice["workflow"]["workflow"] == {
-        "invoicing": {"auto_advance": True, "draft_period": "P0D"},
+        "invoicing": {"auto_advance": True, "draft_period": "P0D", "due_after": "P30D"},
         "payment": {"collection_method": "charge_automatically"},
     }
     [line] = invoice["lines"]

@@ -5,11 +5,9 @@ from typing import Any
 
 import httpx
 import pytest
-from fastapi import FastAPI
 
-from meterhouse.api import problems
+from meterhouse.api.app import create_v1
 from meterhouse.api.services import Services
-from meterhouse.api.v1 import billing as routes
 from meterhouse.billing.profiles import repository
 from meterhouse.kernel import clock
 from meterhouse.kernel.db import Database
@@ -30,9 +28,7 @@ async def billing(db: Database) -> AsyncIterator[Billing]:
 
 @pytest.fixture
 async def http(billing: Billing) -> AsyncIterator[httpx.AsyncClient]:
-    app = FastAPI()
-    problems.install(app, "v1")
-    app.include_router(routes.router)
+    app = create_v1()
     app.state.services = Services(db=billing.db, namespace=NS, charges=billing.charges, invoices=billing.invoices)
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:

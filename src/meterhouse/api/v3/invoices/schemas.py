@@ -164,6 +164,7 @@ class BillingInvoiceWorkflowInvoicingSettings(V3Model):
 
     auto_advance: bool
     draft_period: ISODuration
+    due_after: ISODuration
 
 
 class BillingInvoiceWorkflowPaymentSettings(V3Model):
@@ -185,7 +186,7 @@ class BillingInvoiceWorkflow(V3Model):
         sends = flow.collection_method == "send_invoice"
         return cls(
             invoicing=BillingInvoiceWorkflowInvoicingSettings(
-                auto_advance=flow.auto_advance, draft_period=flow.draft_period
+                auto_advance=flow.auto_advance, draft_period=flow.draft_period, due_after=flow.due_after
             ),
             payment=BillingInvoiceWorkflowPaymentSettings(
                 collection_method=flow.collection_method, due_after=flow.due_after if sends else None
