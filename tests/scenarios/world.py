@@ -1,9 +1,10 @@
 """A composed server inside the test process: HTTP requests without a socket, and time and every job in the test's hand.
 
-Unlike a served process on the simulated clock, nothing runs here unless the test runs it: jobs may come late, twice, or
-in any order.
+Unlike a served process on the simulated clock, no job runs here unless the test runs it: jobs may come late, twice, or
+in any order. Only the sink runs by itself.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -176,8 +177,13 @@ async def world(database_url: str, clickhouse: ClickHouse, *, at: datetime = STA
     with clock.frozen(at) as frozen:
         app = await build(Settings(), Backends(db, clickhouse), log)
         transport = httpx.ASGITransport(app=app.asgi, raise_app_exceptions=False)
-        async with httpx.AsyncClient(transport=transport, base_url="http://test", timeout=120) as http:
-            yield World(app, http, frozen)
+        sink = asyncio.create_task(app.sink.run())
+        try:
+            async with httpx.AsyncClient(transport=transport, base_url="http://test", timeout=120) as http:
+                yield World(app, http, frozen)
+        finally:
+            sink.cancel()
+            await asyncio.wait([sink])
     await log.close()
     await db.close()
 
