@@ -157,13 +157,14 @@ def start(data_dir: Path, *, test_clock: str | None = None, config: Path | None 
     command += ["--test-clock", test_clock] if test_clock else []
     command += ["--config", str(config)] if config else []
     environment = {name: value for name, value in os.environ.items() if not name.startswith("METERHOUSE_")}
-    log = data_dir.with_name(data_dir.name + ".log").open("ab")
-    process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
+    log = data_dir.with_name(data_dir.name + ".log")
+    with log.open("ab") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=environment)
     server = Server(f"http://127.0.0.1:{port}", data_dir, process)
     deadline = time.monotonic() + START_TIMEOUT_SECONDS
     while True:
-        assert process.poll() is None, f"server ended: {Path(log.name).read_text()[-4000:]}"
-        assert time.monotonic() < deadline, f"server not ready: {Path(log.name).read_text()[-4000:]}"
+        assert process.poll() is None, f"server ended: {log.read_text()[-4000:]}"
+        assert time.monotonic() < deadline, f"server not ready: {log.read_text()[-4000:]}"
         try:
             if server.http.get("/readyz").status_code == 200:
                 return server
