@@ -1,8 +1,9 @@
-"""Tables of metering in Postgres: meters, the slots of the event table, and the embedded event log."""
+"""Tables of metering in Postgres: meters, slots of the event table, voids of events, and the embedded event log."""
 
 from datetime import datetime
 
 from sqlalchemy import (
+    DDL,
     BigInteger,
     CheckConstraint,
     Identity,
@@ -11,6 +12,7 @@ from sqlalchemy import (
     PrimaryKeyConstraint,
     Sequence,
     UniqueConstraint,
+    event,
     text,
 )
 from sqlalchemy.orm import Mapped, mapped_column
@@ -95,3 +97,47 @@ class EventLogOffsetRow(Base):
 
     log_partition: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     position: Mapped[int] = mapped_column(BigInteger)
+
+
+class EventVoidRow(Base):
+    """A record that a stored event stopped counting, or counts again. The latest record of an event is its state.
+
+    Records are only ever added; versions rise in order of commit within a namespace. `event_key` is the hash of
+    namespace, source and id (`keys.event_key`): texts of any length could not be indexed.
+    """
+
+    __tablename__ = "event_voids"
+    __table_args__ = (
+        Index("ix_event_voids_event", "event_key", "version"),
+        Index("ix_event_voids_namespace", "namespace", "version"),
+        CheckConstraint("reason <> '' AND actor <> ''", name="explained"),
+    )
+
+    version: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    namespace: Mapped[str]
+    event_key: Mapped[bytes] = mapped_column(LargeBinary)
+    event_type: Mapped[str]
+    source: Mapped[str]
+    event_id: Mapped[str]
+    voided: Mapped[bool]
+    recorded_at: Mapped[datetime]
+    reason: Mapped[str]
+    actor: Mapped[str]
+
+
+_REFUSE_CHANGE = """
+CREATE OR REPLACE FUNCTION event_voids_refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  RAISE EXCEPTION 'voids of events are append-only: %', TG_OP USING ERRCODE = 'restrict_violation';
+END $$
+"""
+
+# A migration carries these over by hand; they are no part of what alembic compares.
+TRIGGER_STATEMENTS = (
+    _REFUSE_CHANGE,
+    "CREATE TRIGGER event_voids_append_only BEFORE UPDATE OR DELETE ON event_voids "
+    "FOR EACH ROW EXECUTE FUNCTION event_voids_refuse_change()",
+)
+
+for _statement in TRIGGER_STATEMENTS:
+    event.listen(Base.metadata, "after_create", DDL(_statement.replace("%", "%%")))  # type: ignore[no-untyped-call]
