@@ -159,3 +159,35 @@ async def add_subjects(session: WriteSession, namespace: str, keys: Sequence[str
     ]
     if rows:
         await session.execute(insert(SubjectRow).on_conflict_do_nothing(), rows)
+
+
+async def subject_by_id_or_key(session: ReadSession, namespace: str, id_or_key: str) -> SubjectRow | None:
+    """Return the subject with this id, deleted or not, or else the live one with this key."""
+    live_key = (SubjectRow.key == id_or_key) & SubjectRow.deleted_at.is_(None)
+    query = select(SubjectRow).where(SubjectRow.namespace == namespace, or_(SubjectRow.id == id_or_key, live_key))
+    return await session.scalar(query.order_by((SubjectRow.id == id_or_key).desc()).limit(1))
+
+
+async def live_subjects(session: ReadSession, namespace: str) -> Sequence[SubjectRow]:
+    """Return all live subjects, by id."""
+    query = select(SubjectRow).where(SubjectRow.namespace == namespace, SubjectRow.deleted_at.is_(None))
+    return (await session.scalars(query.order_by(SubjectRow.id))).all()
+
+
+async def subject_keys_among(session: ReadSession, namespace: str, keys: Collection[str]) -> set[str]:
+    """Return those of `keys` that live subjects have."""
+    query = select(SubjectRow.key).where(
+        SubjectRow.namespace == namespace, SubjectRow.deleted_at.is_(None), _one_of(SubjectRow.key, keys)
+    )
+    return set((await session.scalars(query)).all())
+
+
+async def hold_subjects(session: WriteSession, namespace: str, keys: Collection[str]) -> dict[str, SubjectRow]:
+    """Return the live subjects with these keys, by key, and keep others from changing them until the end."""
+    query = select(SubjectRow).where(
+        SubjectRow.namespace == namespace, SubjectRow.deleted_at.is_(None), _one_of(SubjectRow.key, keys)
+    )
+    # In one order everywhere: transactions that hold several subjects cannot wait for each other.
+    query = query.order_by(SubjectRow.key.collate("C")).with_for_update()
+    rows = await session.scalars(query.execution_options(populate_existing=True))
+    return {row.key: row for row in rows}
