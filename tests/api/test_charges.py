@@ -1,11 +1,13 @@
 """v3 charges over HTTP (charges sections 9.1 and 9.2)."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
 import httpx
 import pytest
+from fastapi import FastAPI
 
 from meterhouse.api.app import create_v3
 from meterhouse.api.services import Services
@@ -49,8 +51,8 @@ USAGE: dict[str, Any] = {
 
 
 class Client:
-    def __init__(self, http: httpx.AsyncClient, world: World) -> None:
-        self.http, self.world = http, world
+    def __init__(self, http: httpx.AsyncClient, world: World, app: FastAPI) -> None:
+        self.http, self.world, self.app = http, world, app
 
     def path(self, customer_id: str | None = None) -> str:
         return f"/api/v3/openmeter/customers/{customer_id or self.world.customer_id}/charges"
@@ -80,7 +82,7 @@ async def client(db: Database) -> AsyncIterator[Client]:
         app.state.services = Services(db=db, namespace=NS, charges=world.charges)
         transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
-            yield Client(http, world)
+            yield Client(http, world, app)
 
 
 async def test_flat_fee_is_made_and_listed(client: Client) -> None:
@@ -243,7 +245,7 @@ async def test_unknown_customers(client: Client) -> None:
 
 
 async def test_without_credits_it_is_not_served(client: Client) -> None:
-    client.world.charges.tools.credits_enabled = False
+    client.app.state.services = replace(client.app.state.services, credits_enabled=False)
     await client.get(expect=501)
     await client.post(FLAT, expect=501)
 

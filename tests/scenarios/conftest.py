@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 
 from meterhouse.metering.clickhouse import ClickHouse
+from meterhouse.settings import Settings
 from tests.fixtures.clickhouse import empty, migrated
 from tests.fixtures.databases import cloned
 from tests.scenarios.served import Server, served
 from tests.scenarios.world import World, world
 
-NewWorld = Callable[[], AbstractAsyncContextManager[World]]
+NewWorld = Callable[..., AbstractAsyncContextManager[World]]
 
 
 @pytest.fixture(scope="module")
@@ -29,12 +30,12 @@ def new_world(
     """Give a way to compose servers in the test process, each on fresh databases, as many as a test needs."""
 
     @asynccontextmanager
-    async def new() -> AsyncIterator[World]:
+    async def new(settings: Settings | None = None) -> AsyncIterator[World]:
         async with (
             cloned(postgres_server, template_database) as database_url,
             empty(clickhouse_directory, clickhouse_engine) as clickhouse_url,
             migrated(clickhouse_url) as clickhouse,
-            world(database_url, clickhouse) as made,
+            world(database_url, clickhouse, settings or Settings()) as made,
         ):
             yield made
 

@@ -49,6 +49,8 @@ class Story:
             case "use", Decimal() as tokens:
                 self.sent.append((tokens, await self.world.ingest(tokens)))
                 self.used += 0 if self.canceled else tokens
+                # Periods are half-open: what happens in the second of a cancellation is after it.
+                self.world.pass_time(timedelta(seconds=1))
             case "resend", _ if self.sent:
                 tokens, event_id = self.sent[-1]
                 await self.world.ingest(tokens, event_id=event_id)

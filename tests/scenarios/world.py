@@ -169,13 +169,15 @@ class World:
 
 
 @asynccontextmanager
-async def world(database_url: str, clickhouse: ClickHouse, *, at: datetime = START) -> AsyncIterator[World]:
+async def world(
+    database_url: str, clickhouse: ClickHouse, settings: Settings, *, at: datetime = START
+) -> AsyncIterator[World]:
     """Compose a server on a fresh database of each engine; its clock stands still."""
     # Every request holds one connection; the concurrency tests send 50 at once.
     db = Database(database_url, pool_size=20)
     log = EmbeddedLog(db)
     with clock.frozen(at) as frozen:
-        app = await build(Settings(), Backends(db, clickhouse), log)
+        app = await build(settings, Backends(db, clickhouse), log)
         transport = httpx.ASGITransport(app=app.asgi, raise_app_exceptions=False)
         sink = asyncio.create_task(app.sink.run())
         try:

@@ -27,9 +27,10 @@ class Services:
     Attributes:
         probes: by the name of a backend, what raises when it does not answer.
         feature_uses: what keeps a feature from being archived.
-        customer_guards: what may refuse the change or the deletion of a customer.
+        customer_guards: what completes the creation of a customer, or refuses its change or deletion.
         subscription_changed: brings billing up to date with a subscription (namespace, id), up to an instant or now;
             called after the change is committed.
+        credits_enabled: whether customers have credit; without it charges are paid by invoice alone.
         charges: everything billable.
         invoices, profiles: None on a server without billing.
         event_log: takes in usage events.
@@ -43,6 +44,7 @@ class Services:
     db: Database
     namespace: str
     probes: Mapping[str, Callable[[], Awaitable[None]]] = field(default_factory=dict)
+    credits_enabled: bool = True
     charges: Charges | None = None
     simulated_time: SimulatedTime | None = None
     event_log: EventLog | None = None

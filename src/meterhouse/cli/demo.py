@@ -28,7 +28,7 @@ UNIT_PRICE = Decimal("0.02")
 GRANT = Decimal("100.00")
 HISTORY_DAYS = 14
 MONTH_DAYS = 31
-BAR_WIDTH = 40
+BAR_WIDTH = 26  # leaves room for the numbers on a terminal of 80 columns
 REQUEST_TIMEOUT_SECONDS = 120  # moving a simulated clock answers only when all due work is done
 
 
@@ -206,8 +206,8 @@ class Demo:
 
     def _tell_set_up(self, story: Story) -> None:
         lines = [
-            f"Customer [b]Acme Rockets[/b] ({story.customer_id}) is on plan [b]Pro[/b]: {UNIT_PRICE} USD a token,",
-            "monthly, paid from credits first and by invoice for the rest.",
+            f"Customer [b]Acme Rockets[/b] ({story.customer_id}) is on plan [b]Pro[/b]:",
+            f"{UNIT_PRICE} USD a token, monthly, paid from credits first and by invoice for the rest.",
             f"It was granted [b]{GRANT} USD[/b] of credit.",
             "The server runs on a simulated clock: a month passes now."
             if self.simulated
@@ -231,11 +231,11 @@ class Demo:
             (
                 row["windowStart"][:10],
                 Decimal(str(row["value"])),
-                "before the subscription: metered, not billed" if row["windowStart"][:10] < start else "",
+                "before subscribing" if row["windowStart"][:10] < start else "",
             )
             for row in rows
         ]
-        self._bars("Tokens used, by day (as the meter answers)", shown)
+        self._bars("Tokens used, by day (metered always, billed from the subscription on)", shown)
 
     def _tell_balance(self, story: Story) -> None:
         shown = [
@@ -253,7 +253,7 @@ class Demo:
             booked, period = charge["totals"]["booked"], charge["service_period"]
             realtime = charge["totals"].get("realtime") or {}
             table.add_row(
-                f"{period['from'][:10]} to {period['to'][:10]}",
+                f"{_short(period['from'])} to {_short(period['to'])}",
                 charge["status"],
                 booked["amount"],
                 booked["credits_total"],
@@ -275,8 +275,8 @@ class Demo:
                 period = line["period"]
                 table.add_row(
                     line["name"],
-                    period["from"],
-                    period["to"],
+                    _short(period["from"]),
+                    _short(period["to"]),
                     line.get("quantity", ""),
                     totals["amount"],
                     totals["creditsTotal"],
@@ -291,8 +291,12 @@ class Demo:
         path = f"/api/v3/openmeter/customers/{story.customer_id}/credits/transactions"
         for row in reversed(self.api.call("GET", path)["data"]):
             balance = row["available_balance"]
-            table.add_row(row["booked_at"], row["type"], row["amount"], balance["before"], balance["after"])
+            table.add_row(_short(row["booked_at"]), row["type"], row["amount"], balance["before"], balance["after"])
         self.console.print(table)
+
+
+def _short(instant: str) -> str:
+    return f"{datetime.fromisoformat(instant):%d %b %H:%M:%S}"
 
 
 def demo(

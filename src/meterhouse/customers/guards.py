@@ -1,7 +1,7 @@
-"""What domains above customers say before a customer changes or goes.
+"""What other domains say when a customer comes, changes or goes.
 
-Customers know nothing of subscriptions or invoices, so those hand in their rules here; the composition root collects
-them. Guards run inside the transaction, under the customer's locks, and refuse by raising a `DomainError`.
+Customers know nothing of credit, subscriptions or invoices, so those hand in their rules here; the composition root
+collects them. Guards run inside the transaction, under the customer's locks, and refuse by raising a `DomainError`.
 """
 
 from collections.abc import Awaitable, Callable
@@ -9,6 +9,9 @@ from dataclasses import dataclass
 
 from meterhouse.customers.customer import Customer
 from meterhouse.kernel.db import WriteSession
+
+CreationGuard = Callable[[WriteSession, Customer], Awaitable[None]]
+"""Completes the creation of a customer in another domain, or refuses it by raising."""
 
 DeletionGuard = Callable[[WriteSession, Customer], Awaitable[None]]
 """Refuses the deletion of a customer by raising."""
@@ -21,8 +24,9 @@ ChangeGuard = Callable[[WriteSession, Customer, Customer], Awaitable[None]]
 class Guards:
     """The guards of all domains above."""
 
+    creation: tuple[CreationGuard, ...] = ()
     deletion: tuple[DeletionGuard, ...] = ()
     change: tuple[ChangeGuard, ...] = ()
 
     def __add__(self, other: "Guards") -> "Guards":
-        return Guards(self.deletion + other.deletion, self.change + other.change)
+        return Guards(self.creation + other.creation, self.deletion + other.deletion, self.change + other.change)

@@ -181,7 +181,7 @@ async def _flush(session: WriteSession) -> None:
         raise
 
 
-async def create(session: WriteSession, namespace: str, new: NewCustomer) -> Customer:
+async def create(session: WriteSession, namespace: str, new: NewCustomer, guards: Guards = _NO_GUARDS) -> Customer:
     """Create a customer, and a subject for each of its subject keys.
 
     Raises:
@@ -206,7 +206,10 @@ async def create(session: WriteSession, namespace: str, new: NewCustomer) -> Cus
     await _flush(session)
     await _attribute(session, row, subject_keys)
     await subjects.provision(session, namespace, row.id, subject_keys)
-    return _customer(row, tuple(subject_keys))
+    customer = _customer(row, tuple(subject_keys))
+    for complete in guards.creation:
+        await complete(session, customer)
+    return customer
 
 
 def _stored_address(address: Address | None) -> dict[str, str] | None:

@@ -22,11 +22,14 @@ from meterhouse.billing.invoices.service import Explain, Invoices
 from meterhouse.billing.profiles import Profiles
 from meterhouse.billing.sync import jobs as sync_jobs
 from meterhouse.billing.sync.service import SubscriptionSync
+from meterhouse.customers.customer import Customer
+from meterhouse.customers.guards import Guards
 from meterhouse.kernel import locks
-from meterhouse.kernel.db import Database, ReadSession
+from meterhouse.kernel.db import Database, ReadSession, WriteSession
 from meterhouse.kernel.jobs import DueWork, JobHandler
 from meterhouse.kernel.testclock import SimulatedTime
 from meterhouse.kernel.worker import JobWorker
+from meterhouse.ledger import accounts
 from meterhouse.metering import meters
 from meterhouse.metering.events.embedded import EmbeddedLog
 from meterhouse.metering.events.kafka import KafkaLog
@@ -38,6 +41,7 @@ from meterhouse.metering.sink import Sink
 from meterhouse.metering.usage import ClickHouseUsage
 from meterhouse.runtime.backends import Backends, Progress, running
 from meterhouse.settings import Settings
+from meterhouse.subscriptions.customer_guards import GUARDS as SUBSCRIPTION_GUARDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,14 +122,19 @@ async def build(settings: Settings, backends: Backends, log: EventLog) -> Applic
         simulated_time = SimulatedTime(db, due_works, drain_events=sink.drain, drain_jobs=worker.drain)
         await simulated_time.start(settings.test_clock)
     await _provision_meters(settings, db)
+    guards = SUBSCRIPTION_GUARDS + Guards(deletion=(invoices.refuse_customer_deletion,))
+    if settings.credits_enabled:
+        guards += Guards(creation=(_open_accounts,))
     services = Services(
         db=db,
         namespace=settings.namespace.default,
         event_log=log,
         meter_queries=queries,
         stored_events=StoredEvents(backends.clickhouse),
+        credits_enabled=settings.credits_enabled,
         charges=charges,
         invoices=invoices,
+        customer_guards=guards,
         profiles=profiles,
         subscription_changed=partial(sync.sync_quietly, db),
         probes={"postgres": backends.ping_postgres, "clickhouse": backends.ping_clickhouse},
@@ -138,6 +147,11 @@ async def build(settings: Settings, backends: Backends, log: EventLog) -> Applic
         worker=worker,
         due_works=due_works,
     )
+
+
+async def _open_accounts(session: WriteSession, customer: Customer) -> None:
+    """Give a customer its ledger accounts with its creation, so that every customer has them (ledger section 9)."""
+    await accounts.provision(session, customer.namespace, customer.id)
 
 
 async def _provision_meters(settings: Settings, db: Database) -> None:

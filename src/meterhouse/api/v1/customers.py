@@ -154,9 +154,11 @@ async def _with_subscriptions(
     status_code=201,
     responses=errors("v1", 400, 401, 403, 409, 412, 500, 503),
 )
-async def create_customer(body: CustomerCreate, session: Write, namespace: Namespace) -> Customer:
+async def create_customer(
+    body: CustomerCreate, session: Write, namespace: Namespace, services: ServicesDep
+) -> Customer:
     """Create a customer."""
-    return Customer.of(await service.create(session, namespace, body.to_value()))
+    return Customer.of(await service.create(session, namespace, body.to_value(), services.customer_guards))
 
 
 @router.get(

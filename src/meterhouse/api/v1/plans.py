@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import Field
 
-from meterhouse.api.deps import Namespace, Read, Write
+from meterhouse.api.deps import Namespace, Read, ServicesDep, Write
 from meterhouse.api.paging import V1Page, V1Paging
 from meterhouse.api.problems import errors
 from meterhouse.api.v1.ratecards import RateCard, rate_card_of, rate_card_value
@@ -230,9 +230,10 @@ async def _shown(session: ReadSession, plan: plans.Plan) -> Plan:
     status_code=201,
     responses=errors("v1", 400, 401, 403, 412, 500, 503),
 )
-async def create_plan(body: PlanCreate, session: Write, namespace: Namespace) -> Plan:
+async def create_plan(body: PlanCreate, session: Write, namespace: Namespace, services: ServicesDep) -> Plan:
     """Create a plan, or the next version of one, as a draft. Warnings do not keep it from being saved."""
-    return await _shown(session, await plans.create(session, namespace, body.to_value()))
+    plan = await plans.create(session, namespace, body.to_value(), credits_enabled=services.credits_enabled)
+    return await _shown(session, plan)
 
 
 def _key_versions(request: Request) -> dict[str, list[int]]:
@@ -320,9 +321,18 @@ async def get_plan(
     summary="Replace a plan",
     responses=errors("v1", 400, 401, 403, 404, 412, 500, 503),
 )
-async def update_plan(plan_id: PlanId, body: PlanReplaceUpdate, session: Write, namespace: Namespace) -> Plan:
+async def update_plan(
+    plan_id: PlanId, body: PlanReplaceUpdate, session: Write, namespace: Namespace, services: ServicesDep
+) -> Plan:
     """Replace the content of a draft or scheduled version."""
-    plan = await plans.update(session, namespace, plan_id, body.to_value(), guard=refuse_beyond_v1)
+    plan = await plans.update(
+        session,
+        namespace,
+        plan_id,
+        body.to_value(),
+        guard=refuse_beyond_v1,
+        credits_enabled=services.credits_enabled,
+    )
     return await _shown(session, plan)
 
 

@@ -70,7 +70,9 @@ async def create_subscription(
     """Subscribe a customer to a plan, or to a plan of its own."""
     async with services.db.write() as session:
         customer = await customers.get_live(session, namespace, body.customer())
-        view = await service.create(session, namespace, body.to_value(customer.id))
+        view = await service.create(
+            session, namespace, body.to_value(customer.id), credits_enabled=services.credits_enabled
+        )
     await bring_billing_up(services, view)
     return Subscription.of(view)
 

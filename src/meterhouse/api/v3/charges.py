@@ -371,7 +371,7 @@ def _intent(customer: _Customer, body: CreateChargeRequest, feature_key: str | N
 
 def _charges(services: ServicesDep) -> Charges:
     assert services.charges is not None
-    if not services.charges.tools.credits_enabled:
+    if not services.credits_enabled:
         raise FeatureDisabled("charges are served with credits only, and the setting `credits_enabled` is off")
     return services.charges
 

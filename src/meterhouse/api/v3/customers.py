@@ -159,9 +159,11 @@ class BillingCustomer(V3Model):
     status_code=201,
     responses=errors("v3", 400, 401, 403, 409),
 )
-async def create_customer(body: CreateCustomerRequest, session: Write, namespace: Namespace) -> BillingCustomer:
+async def create_customer(
+    body: CreateCustomerRequest, session: Write, namespace: Namespace, services: ServicesDep
+) -> BillingCustomer:
     """Create a customer."""
-    return BillingCustomer.of(await service.create(session, namespace, body.to_value()))
+    return BillingCustomer.of(await service.create(session, namespace, body.to_value(), services.customer_guards))
 
 
 @router.get(

@@ -57,7 +57,9 @@ async def create_subscription(
         raise InvalidInput("either customer.id or customer.key must be provided")
     async with services.db.write() as session:
         customer = await customers.get_live(session, namespace, named)
-        view = await service.create(session, namespace, body.to_value(customer.id))
+        view = await service.create(
+            session, namespace, body.to_value(customer.id), credits_enabled=services.credits_enabled
+        )
     await bring_billing_up(services, view)
     return BillingSubscription.of(view)
 

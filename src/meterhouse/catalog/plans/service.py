@@ -18,6 +18,7 @@ from meterhouse.catalog.plans.plan import NewPlan, Plan, PlanContent, PlanStatus
 from meterhouse.catalog.plans.repository import PlanQuery
 from meterhouse.catalog.plans.validation import block, feature_issues, plan_issues, with_features
 from meterhouse.catalog.prices import TaxConfig
+from meterhouse.catalog.settlement import require_credits
 from meterhouse.kernel import clock
 from meterhouse.kernel.db import ReadSession, WriteSession, violated
 from meterhouse.kernel.errors import Conflict, InvalidInput, Issue, NotFound
@@ -39,13 +40,15 @@ def _not_found(what: str) -> NotFound:
     return NotFound(f"plan not found: {what}")
 
 
-async def create(session: WriteSession, namespace: str, new: NewPlan) -> Plan:
+async def create(session: WriteSession, namespace: str, new: NewPlan, *, credits_enabled: bool = True) -> Plan:
     """Make the next version of a key, as a draft.
 
     Raises:
         InvalidPlan: the plan has critical issues.
-        InvalidInput: the key has a draft already, or a tax code does not exist.
+        InvalidInput: the key has a draft already, a tax code does not exist, or the plan is `credit_only` where
+            credits are off.
     """
+    require_credits(new.settlement_mode, enabled=credits_enabled)
     now = clock.now()
     plan = Plan(
         id=new_id(),
@@ -215,15 +218,23 @@ def _not_deleted(plan: Plan) -> None:
 
 
 async def update(
-    session: WriteSession, namespace: str, plan_id: str, content: PlanContent, *, guard: Guard = _any_plan
+    session: WriteSession,
+    namespace: str,
+    plan_id: str,
+    content: PlanContent,
+    *,
+    guard: Guard = _any_plan,
+    credits_enabled: bool = True,
 ) -> Plan:
     """Replace the content of a draft or scheduled version.
 
     Raises:
         NotFound: there is no such version.
-        InvalidInput: it is deleted or has another status, or a tax code does not exist.
+        InvalidInput: it is deleted or has another status, a tax code does not exist, or it becomes `credit_only` where
+            credits are off.
         InvalidPlan: the result has critical issues.
     """
+    require_credits(content.settlement_mode, enabled=credits_enabled)
     stored = await _locked(session, namespace, plan_id)
     _not_deleted(stored)
     now = clock.now()

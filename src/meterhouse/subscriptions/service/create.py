@@ -9,6 +9,7 @@ from sqlalchemy.exc import IntegrityError
 from meterhouse.catalog import features, plans
 from meterhouse.catalog.plans import Plan, PlanPhase, PlanStatus
 from meterhouse.catalog.prices import SettlementMode
+from meterhouse.catalog.settlement import require_credits
 from meterhouse.customers import service as customers
 from meterhouse.customers.customer import Customer
 from meterhouse.kernel import clock
@@ -76,19 +77,23 @@ class NewSubscription:
     named_after_version: bool = False
 
 
-async def create(session: WriteSession, namespace: str, new: NewSubscription) -> SubscriptionView:
+async def create(
+    session: WriteSession, namespace: str, new: NewSubscription, *, credits_enabled: bool = True
+) -> SubscriptionView:
     """Create a subscription that runs until it is canceled.
 
     Raises:
         NotFound: the customer or the plan does not exist.
         CustomerDeleted: the customer was deleted.
-        InvalidInput: the plan is not active, the start has passed, the schedule breaks a rule, or the customer is
-            invoiced in another currency.
+        InvalidInput: the plan is not active, the start has passed, the schedule breaks a rule, the customer is invoiced
+            in another currency, or it would be `credit_only` where credits are off.
         Conflict: the customer has another subscription at that time.
     """
+    # In this order: what the deployment cannot serve is refused whoever the customer is (subscriptions section 4.5).
+    plan = await _plan(session, namespace, new.plan)
+    require_credits(new.settlement_mode or plan.settlement_mode, enabled=credits_enabled)
     await lock(session, "customer", namespace, new.customer_id, "subscription")
     customer = await customers.get_live(session, namespace, new.customer_id)
-    plan = await _plan(session, namespace, new.plan)
     start = timing.start_of_new(new.timing)
     anchor = start if new.billing_anchor is None else timing.within_reach(new.billing_anchor)
     spec = from_plan(plan, active_from=start, billing_anchor=anchor, starting_phase=new.starting_phase)

@@ -42,8 +42,8 @@ from meterhouse.kernel.errors import FeatureDisabled, invalid
 
 def _enabled(services: ServicesDep) -> None:
     """Refuse every route of a server that runs without credits."""
-    if services.charges is not None and not services.charges.tools.credits_enabled:
-        raise FeatureDisabled("credits are not enabled on this server")
+    if not services.credits_enabled:
+        raise FeatureDisabled("credits are not enabled on this server: the setting `credits_enabled` is off")
 
 
 router = APIRouter(tags=["OpenMeter Customers"], dependencies=[Depends(_enabled)])
