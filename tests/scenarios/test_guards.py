@@ -85,3 +85,26 @@ async def test_without_credits_usage_is_invoiced_in_full(new_world: NewWorld) ->
         await home.settle()
         (invoice,) = await home.invoices(customer)
         assert (invoice["status"], invoice["totals"]["total"]) == ("paid", "20")
+
+
+async def test_consumption_paid_by_credit_becomes_earnings(new_world: NewWorld) -> None:
+    async with new_world() as home:
+        await home.catalog()
+        customer = await home.customer()
+        await home.subscribe(customer)
+        await home.grant(customer, Decimal(12))
+        home.pass_time(timedelta(seconds=1))
+        await home.ingest(Decimal(1000))
+        home.pass_time(timedelta(days=31))
+        await home.settle()
+        home.pass_time(timedelta(hours=2))
+        await home.settle()
+        statement = text(
+            "SELECT a.account_type, sum(e.amount) FROM ledger_entries e "
+            "JOIN ledger_sub_accounts s ON s.id = e.sub_account_id JOIN ledger_accounts a ON a.id = s.account_id "
+            "GROUP BY 1 HAVING sum(e.amount) <> 0"
+        )
+        async with home.app.services.db.read() as session:
+            sums = {row[0]: row[1] for row in await session.execute(statement)}
+        # 20.00 of usage: 12.00 by promotional credit, earned; 8.00 invoiced and paid, accrued.
+        assert sums == {"earnings": 12, "customer_accrued": 8, "wash": -20}

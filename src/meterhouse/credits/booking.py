@@ -5,10 +5,16 @@ from dataclasses import dataclass, field
 from meterhouse.credits import breakage
 from meterhouse.credits.breakage import Change
 from meterhouse.kernel.db import WriteSession
+from meterhouse.kernel.jobs import enqueue
 from meterhouse.ledger import journal
 from meterhouse.ledger.accounts import HeldBook
 from meterhouse.ledger.journal import Group
 from meterhouse.ledger.postings import Draft
+from meterhouse.ledger.templates import Template
+
+# The job that turns consumption into earnings (`credits.jobs`), and the postings that give it something to do.
+RECOGNIZE = "credits.recognize"
+_EARNING = frozenset({Template.COLLECT, Template.TRANSLATE})
 
 
 @dataclass(slots=True)
@@ -36,4 +42,14 @@ class Booking:
                 transaction_id = group.transactions[place].id
                 session.add(breakage.row(change, book.namespace, book.customer_id, transaction_id, group.created_at))
             await session.flush()
+            await self._recognize_later(session, book)
         return group
+
+    async def _recognize_later(self, session: WriteSession, book: HeldBook) -> None:
+        """Have consumption that has credit behind it recognised after this transaction, not while it holds the book."""
+        earned = {
+            posting.route.currency for draft in self.drafts if draft.template in _EARNING for posting in draft.postings
+        }
+        for currency in sorted(earned):
+            payload = {"namespace": book.namespace, "customer_id": book.customer_id, "currency": currency}
+            await enqueue(session, RECOGNIZE, payload, dedupe_key="/".join(payload.values()))
