@@ -1,0 +1,1 @@
+"""How far meter queries are, for clients that wait for a long one (metering section 16)."""

@@ -1,0 +1,1 @@
+"""Portal tokens: let a subject read its own usage, and nothing else."""
