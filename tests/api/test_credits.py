@@ -31,16 +31,13 @@ PAID: dict[str, Any] = {
 class OneCharge:
     """Charges of which one is outstanding."""
 
-    class tools:  # noqa: N801 - stands for an attribute
-        credits_enabled = True
-
     async def outstanding(self, *_: object) -> Sequence[OutstandingCharge]:
         return [OutstandingCharge("c", "USD", "tokens", SettlementMode.CREDIT_THEN_INVOICE, Decimal("25.00"))]
 
 
 class Client:
-    def __init__(self, http: httpx.AsyncClient, story: Story, time: FrozenClock) -> None:
-        self.http, self.story, self.time = http, story, time
+    def __init__(self, http: httpx.AsyncClient, story: Story, time: FrozenClock, app: FastAPI) -> None:
+        self.http, self.story, self.time, self.app = http, story, time, app
 
     async def ask(self, method: str, path: str, expect: int, body: Any = None, customer: str | None = None) -> Any:
         url = f"/api/v3/openmeter/customers/{customer or self.story.customer_id}/credits{path}"
@@ -64,7 +61,7 @@ async def client(db: Database) -> AsyncIterator[Client]:
         app.state.services = Services(db=db, namespace=NS, charges=cast("Charges", OneCharge()))
         transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
-            yield Client(http, Story(db, customer.id), time)
+            yield Client(http, Story(db, customer.id), time, app)
 
 
 async def test_a_gift_as_it_is_answered_read_and_listed(client: Client) -> None:
@@ -322,7 +319,7 @@ async def test_adjustments_are_not_offered(client: Client) -> None:
     await client.post("/adjustments", {"name": "x", "currency": "USD", "amount": "1"}, 501)
 
 
-async def test_a_server_without_credits_says_so(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(OneCharge.tools, "credits_enabled", False)
+async def test_a_server_without_credits_says_so(client: Client) -> None:
+    client.app.state.services = replace(client.app.state.services, credits_enabled=False)
     await client.get("/balance", 501)
     await client.post("/grants", GIFT, 501)

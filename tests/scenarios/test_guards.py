@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 from sqlalchemy import text
 
-from meterhouse.settings import Settings
+from meterhouse.settings import NamespaceSettings, Settings
 from tests.scenarios.conftest import NewWorld
 from tests.scenarios.world import World
 
@@ -108,3 +108,32 @@ async def test_consumption_paid_by_credit_becomes_earnings(new_world: NewWorld) 
             sums = {row[0]: row[1] for row in await session.execute(statement)}
         # 20.00 of usage: 12.00 by promotional credit, earned; 8.00 invoiced and paid, accrued.
         assert sums == {"earnings": 12, "customer_accrued": 8, "wash": -20}
+
+
+async def test_a_locked_namespace_says_so(new_world: NewWorld) -> None:
+    locked = NamespaceSettings(locked=frozenset({"default"}))
+    async with new_world(Settings(namespace=locked)) as home:
+        await home.catalog()
+        customer = await home.customer()
+        await home.subscribe(customer)
+        refused = await home.invoice(customer, progressive=True)
+        assert refused.json()["extensions"]["code"] == "namespace_locked"
+        assert await home.charges(customer) == []
+        assert (await home.call("GET", "/api/v3/meterhouse/configuration"))["locked_namespaces"] == ["default"]
+
+
+async def test_a_grant_that_nothing_will_use_comes_with_a_warning(new_world: NewWorld) -> None:
+    async with new_world() as home:
+        await home.catalog()
+        customer = await home.customer()
+        await home.subscribe(customer)
+        path = f"/api/v3/openmeter/customers/{customer}/credits/grants"
+        body = {"name": "Credit", "funding_method": "none", "currency": "EUR", "amount": "5"}
+        answer = await home.http.post(path, json={**body, "filters": {"features": ["tokens", "storage"]}})
+        assert answer.status_code == 201
+        warnings = answer.headers.get_list("warning")
+        assert len(warnings) == 2
+        assert "charged in USD" in warnings[0]
+        assert "storage" in warnings[1]
+        answer = await home.http.post(path, json={**body, "currency": "USD"})
+        assert answer.headers.get_list("warning") == []

@@ -62,6 +62,7 @@ async def run(settings: Settings, progress: Progress) -> None:
     # Taken before the engines start, so that a port in use is told at once.
     listener = _bound(settings.host, settings.port) if "api" in settings.roles else None
     async with compose(settings, progress) as application:
+        log.info("configuration", **application.services.configuration)
         background = asyncio.create_task(_together(_background(settings, application)))
         # None of it ends by itself; when it breaks, the process stops with its error.
         background.add_done_callback(lambda task: stop.set() if _broke(task) else None)

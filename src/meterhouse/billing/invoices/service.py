@@ -51,6 +51,7 @@ class Invoices:
     Args:
         apps: by type of app.
         explain: says why subscriptions have nothing to bill; shown when an invoice request finds nothing.
+        locked_namespaces: namespaces in which nothing is invoiced.
     """
 
     def __init__(
@@ -61,8 +62,10 @@ class Invoices:
         apps: Mapping[str, InvoicingApp],
         *,
         explain: Explain = _no_explanation,
+        locked_namespaces: frozenset[str] = frozenset(),
     ) -> None:
         self._engine = engine
+        self._locked_namespaces = locked_namespaces
         self._profiles = profiles
         self._explain = explain
         self._steps = Steps(engine, registry, apps)
@@ -91,7 +94,7 @@ class Invoices:
         Raises:
             BillingNotFound: code `customer_not_found`.
             InvalidInput: `as_of` lies in the future, or no line is listed.
-            BillingError: `invoice_create_no_lines`, `invoice_lines_not_billable`, or
+            BillingError: `namespace_locked`, `invoice_create_no_lines`, `invoice_lines_not_billable`, or
                 `active_realization_run_already_exists` while a draft holds the same usage.
         """
         now = clock.now()
@@ -125,6 +128,8 @@ class Invoices:
     async def _bill(
         self, session: WriteSession, namespace: str, customer_id: str, request: BillingRequest
     ) -> list[InvoiceRow]:
+        if namespace in self._locked_namespaces:
+            raise BillingError("namespace_locked", f"namespace {namespace} is locked: nothing is invoiced in it")
         customer = await self._customer(session, namespace, customer_id)
         gatherings = await repository.live_gatherings(session, namespace, customer_id)
         taken, left = await select_lines(session, self._engine, gatherings, request)

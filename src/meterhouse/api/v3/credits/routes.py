@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Annotated, TypeVar
 
-from fastapi import APIRouter, Depends, Path, Query, Request
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
 from meterhouse.api.deps import Namespace, Read, ServicesDep, Write
 from meterhouse.api.filters import FieldKind, list_parameters, parse_filters
@@ -34,6 +34,7 @@ from meterhouse.api.v3.credits.schemas import (
 from meterhouse.api.wire import Instant, Ulid
 from meterhouse.credits import balances, grants, transactions, voids
 from meterhouse.credits.grants import GrantStatus
+from meterhouse.credits.hints import hints
 from meterhouse.credits.transactions import TransactionType
 from meterhouse.customers import service as customers
 from meterhouse.kernel import clock
@@ -77,10 +78,16 @@ def _member(kind: type[E], field: str, text: str | None) -> E | None:
     responses=errors("v3", 400, 401, 403, 404, 409, 501),
 )
 async def create_credit_grant(
-    customer_id: CustomerId, body: CreateCreditGrantRequest, session: Write, namespace: Namespace
+    customer_id: CustomerId, body: CreateCreditGrantRequest, session: Write, namespace: Namespace, response: Response
 ) -> BillingCreditGrant:
-    """Give credit. It pays for advances that it may serve first; the rest can be used from `effective_at` on."""
-    return BillingCreditGrant.of(await grants.create(session, namespace, body.to_value(customer_id)))
+    """Give credit. It pays for advances that it may serve first; the rest can be used from `effective_at` on.
+
+    What may keep it from ever being used, such as a feature that does not exist, is told in `Warning` headers.
+    """
+    grant = await grants.create(session, namespace, body.to_value(customer_id))
+    for hint in await hints(session, namespace, grant):
+        response.headers.append("Warning", f'299 meterhouse "{hint}"')
+    return BillingCreditGrant.of(grant)
 
 
 @router.get(
