@@ -1,11 +1,13 @@
 """v3 customer credit over HTTP (ledger section 10)."""
 
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any, cast
 
 import httpx
 import pytest
+from fastapi import FastAPI
 
 from meterhouse.api.app import create_v3
 from meterhouse.api.services import Services
