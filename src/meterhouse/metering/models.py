@@ -141,3 +141,29 @@ TRIGGER_STATEMENTS = (
 
 for _statement in TRIGGER_STATEMENTS:
     event.listen(Base.metadata, "after_create", DDL(_statement.replace("%", "%%")))  # type: ignore[no-untyped-call]
+
+
+class EventDeadLetterRow(Base):
+    """A record of the event log that could not be stored, kept as it was read.
+
+    A record that is read again after a crash is not put down twice: its place and its bytes are the same.
+
+    Attributes:
+        payload_digest: hash of `payload`; beside the place, because a log that was made anew counts from 0 again.
+        created_at: when the sink put it aside.
+    """
+
+    __tablename__ = "event_dead_letters"
+    __table_args__ = (
+        UniqueConstraint("log_partition", "log_position", "payload_digest", name="uq_event_dead_letters_place"),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    log_partition: Mapped[int]
+    log_position: Mapped[int] = mapped_column(BigInteger)
+    namespace: Mapped[str]
+    ingested_at: Mapped[datetime]
+    payload: Mapped[bytes] = mapped_column(LargeBinary)
+    payload_digest: Mapped[bytes] = mapped_column(LargeBinary)
+    reason: Mapped[str]
+    created_at: Mapped[datetime]
