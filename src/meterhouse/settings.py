@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 from pydantic.alias_generators import to_camel
 from pydantic_settings import (
     BaseSettings,
@@ -93,6 +93,16 @@ class Settings(BaseSettings):
     credits_enabled: bool = Field(True, description="Take customer credits when charges are invoiced.")
     meters: list[MeterSettings] = Field(
         default_factory=list, description="Meters to make at start, best written in the YAML file."
+    )
+
+    portal_token_secret: SecretStr | None = Field(
+        None,
+        min_length=32,
+        description="Signs portal tokens; without one there is no portal. 32 characters or more: a shorter secret can "
+        "be found out from one token.",
+    )
+    portal_token_lifetime_seconds: int = Field(
+        3600, ge=1, le=10 * 365 * 86400, description="How long a portal token works unless its expiry is given."
     )
 
     scheduler_tick_seconds: Annotated[float, Field(gt=0)] = Field(

@@ -9,6 +9,7 @@ from importlib import import_module
 from types import ModuleType
 
 from fastapi import APIRouter, FastAPI
+from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -17,6 +18,7 @@ from meterhouse.api.docs import create_docs
 from meterhouse.api.middleware import Edge
 from meterhouse.api.services import Services
 from meterhouse.api.v1.ingest import ingest_app
+from meterhouse.api.v1.portal import CORS_PREFIX
 
 V3_PREFIX = "/api/v3"
 # Posts of events pass the routers by.
@@ -62,10 +64,23 @@ def create_v3() -> FastAPI:
     return app
 
 
+def _open_to_all_origins(app: ASGIApp) -> ASGIApp:
+    """Let pages of any site read the answers: what they see depends on the portal token that they send."""
+    return CORSMiddleware(
+        app,
+        allow_origin_regex=".*",  # answers with the origin itself; `*` is refused where credentials are sent
+        allow_methods=["GET", "OPTIONS"],
+        allow_headers=["Accept", "Authorization", "Content-Type"],
+        allow_credentials=True,
+        max_age=1728000,
+    )
+
+
 def create_app(services: Services, *, max_body_bytes: int) -> ASGIApp:
     """Build what uvicorn serves."""
     first, third, docs = create_v1(), create_v3(), create_docs()
     first.state.services = third.state.services = services
+    portal = _open_to_all_origins(first)
     hot: dict[str, ASGIApp] = {}
     if services.event_log is not None:
         hot = {path: ingest_app(services.event_log, services.namespace, version=of) for path, of in INGEST.items()}
@@ -79,6 +94,8 @@ def create_app(services: Services, *, max_body_bytes: int) -> ASGIApp:
             app: ASGIApp = third
         elif path == "/docs" or path.startswith("/docs/"):
             app = docs
+        elif path == CORS_PREFIX or path.startswith(CORS_PREFIX + "/"):
+            app = portal
         else:
             app = first
         await app(scope, receive, send)

@@ -61,6 +61,10 @@ _RULES = {
 _UNSTORABLE_TEXT = frozenset({"22021", "22P05", "22P02"})
 
 
+# What HTTP asks a status to say: when to come back, and how to authenticate.
+_HEADERS: Mapping[int, Mapping[str, str]] = {503: {"Retry-After": "1"}, 401: {"WWW-Authenticate": "Bearer"}}
+
+
 class ProblemV1(BaseModel):
     """An error answer of v1."""
 
@@ -179,7 +183,7 @@ def domain_problem(version: Version, request: Request, error: DomainError) -> Re
     """Answer an expected failure."""
     # The status of a coded failure wins over its text: without one message the issues speak for it.
     message = error.message or "\n".join(issue.message for issue in error.issues)
-    headers = {"Retry-After": "1"} if error.status == HTTPStatus.SERVICE_UNAVAILABLE else None
+    headers = _HEADERS.get(error.status)
     return problem(
         version,
         request,

@@ -15,7 +15,9 @@ from meterhouse.kernel.testclock import SimulatedTime
 from meterhouse.metering.events.log import EventLog
 from meterhouse.metering.listing import StoredEvents
 from meterhouse.metering.meters import Guard as MeterGuard
+from meterhouse.metering.progress.tracker import TrackedQueries
 from meterhouse.metering.query import MeterQueries
+from meterhouse.portal.service import Portal
 from meterhouse.subscriptions import service as subscriptions
 from meterhouse.subscriptions.customer_guards import GUARDS as SUBSCRIPTION_GUARDS
 
@@ -36,6 +38,8 @@ class Services:
         event_log: takes in usage events.
         meter_queries: answers meter queries.
         stored_events: lists raw events.
+        tracked_queries: answers meter queries of clients that ask how far they are.
+        portal: issues and checks portal tokens; None on a server without a secret for them.
         meter_guards: what may keep a meter from being deleted, or a dimension from being taken away.
         reserved_event_types: regular expressions of event types that no meter may count.
         simulated_time: moves the clock; None on a server that runs on real time.
@@ -50,6 +54,8 @@ class Services:
     event_log: EventLog | None = None
     meter_queries: MeterQueries | None = None
     stored_events: StoredEvents | None = None
+    tracked_queries: TrackedQueries | None = None
+    portal: Portal | None = None
     meter_guards: tuple[MeterGuard, ...] = (keep_meter,)
     reserved_event_types: tuple[str, ...] = ()
     feature_uses: tuple[FeatureUse, ...] = (plans.feature_use, subscriptions.feature_use)

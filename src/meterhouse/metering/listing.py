@@ -88,6 +88,16 @@ class StoredEvents:
             for one, kind, source, subject, time, data, ingested, stored, row_id in rows
         ]
 
+    async def count_by_subject(self, namespace: str, stored_since: datetime) -> list[tuple[str, int]]:
+        """Return how many events of each subject were stored at or after an instant, by subject."""
+        bound = Bound()
+        rows = await self._clickhouse.query(
+            f"SELECT subject, count() FROM om_events WHERE namespace = {bound.text(namespace)}"
+            f" AND stored_at >= {bound.instant(stored_since)} GROUP BY subject ORDER BY subject",
+            bound.parameters,
+        )
+        return [(subject, int(count)) for subject, count in rows]
+
 
 def _conditions(query: EventQuery, bound: Bound) -> list[str]:
     where = [f"namespace = {bound.text(query.namespace)}"]

@@ -95,8 +95,12 @@ class MeterQueries:
     def __init__(self, clickhouse: ClickHouse) -> None:
         self._clickhouse = clickhouse
 
-    async def usage(self, query: MeterQuery) -> list[UsageRow]:
-        """Return the rows of the answer in their fixed order (section 10.7)."""
+    async def usage(self, query: MeterQuery, *, mark: str | None = None) -> list[UsageRow]:
+        """Return the rows of the answer in their fixed order (section 10.7).
+
+        Args:
+            mark: an id under which `rows_read` finds the query while it runs.
+        """
         dimensions = [name for name in query.groups() if name not in (SUBJECT, CUSTOMER)]
         meter = query.meter
         values = {
@@ -120,9 +124,26 @@ class MeterQueries:
             f"SELECT {', '.join(selected)} FROM om_events WHERE {' AND '.join(where)}"
             + (f" GROUP BY {', '.join(names)}" if names else "")
             + (f" HAVING {having}" if having else "")
+            + (f" SETTINGS log_comment = '{mark}'" if mark else "")
         )
         rows = await self._clickhouse.query(statement, bound.parameters)
         return sorted((_row(query, row) for row in rows), key=lambda row: _order(query, row))
+
+    async def count(self, query: MeterQuery) -> int:
+        """Return how many events are in question, whatever the filters on dimensions say."""
+        bound = Bound()
+        where = " AND ".join(_scope(query, bound))
+        ((found,),) = await self._clickhouse.query(f"SELECT count() FROM om_events WHERE {where}", bound.parameters)
+        return int(found)
+
+    async def rows_read(self, mark: str) -> int:
+        """Return how many rows a running query has read; 0 when none runs under this mark."""
+        bound = Bound()
+        rows = await self._clickhouse.query(
+            f"SELECT sum(read_rows) FROM system.processes WHERE Settings['log_comment'] = {bound.text(mark)}",
+            bound.parameters,
+        )
+        return int(rows[0][0])
 
     async def _everywhere(self, query: MeterQuery, values: Sequence[Value]) -> bool:
         """Tell whether every row in question carries all slots: then no JSON text is read at all."""

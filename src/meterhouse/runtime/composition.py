@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -36,9 +37,11 @@ from meterhouse.metering.events.kafka import KafkaLog
 from meterhouse.metering.events.log import EventLog
 from meterhouse.metering.listing import StoredEvents
 from meterhouse.metering.meters import Aggregation, NewMeter
+from meterhouse.metering.progress.tracker import TrackedQueries
 from meterhouse.metering.query import MeterQueries
 from meterhouse.metering.sink import Sink
 from meterhouse.metering.usage import ClickHouseUsage
+from meterhouse.portal.service import Portal
 from meterhouse.runtime.backends import Backends, Progress, running
 from meterhouse.settings import Settings
 from meterhouse.subscriptions.customer_guards import GUARDS as SUBSCRIPTION_GUARDS
@@ -131,6 +134,8 @@ async def build(settings: Settings, backends: Backends, log: EventLog) -> Applic
         event_log=log,
         meter_queries=queries,
         stored_events=StoredEvents(backends.clickhouse),
+        tracked_queries=TrackedQueries(db, queries),
+        portal=_portal(settings),
         credits_enabled=settings.credits_enabled,
         charges=charges,
         invoices=invoices,
@@ -152,6 +157,13 @@ async def build(settings: Settings, backends: Backends, log: EventLog) -> Applic
 async def _open_accounts(session: WriteSession, customer: Customer) -> None:
     """Give a customer its ledger accounts with its creation, so that every customer has them (ledger section 9)."""
     await accounts.provision(session, customer.namespace, customer.id)
+
+
+def _portal(settings: Settings) -> Portal | None:
+    if settings.portal_token_secret is None:
+        return None
+    lifetime = timedelta(seconds=settings.portal_token_lifetime_seconds)
+    return Portal(settings.portal_token_secret.get_secret_value(), lifetime)
 
 
 async def _provision_meters(settings: Settings, db: Database) -> None:

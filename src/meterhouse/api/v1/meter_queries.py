@@ -32,8 +32,9 @@ MAX_LISTED = 100  # subjects, customers or dimensions of one query, as the contr
 # The values of a dimension are found by reading every event in the range (metering section 12.6).
 VALUES_OLDEST, VALUES_LONGEST, VALUES_DEFAULT = timedelta(days=90), timedelta(days=30), timedelta(hours=24)
 
+_CLIENT_ID = "Your name for the query: `GET /api/v1/info/progress/{id}` tells by it how far the query is."
 _SIMPLE_FILTER = "filterGroupBy["
-_SIMPLE_FILTER_PARAMETER = {
+SIMPLE_FILTER_PARAMETER = {
     "name": "filterGroupBy",
     "in": "query",
     "required": False,
@@ -57,7 +58,7 @@ class WindowSize(StrEnum):
 class MeterQueryRequest(V1Model):
     """A question to a meter."""
 
-    client_id: Opt[str] = Field(None, min_length=1, max_length=36, description="Accepted for compatibility.")
+    client_id: Opt[str] = Field(None, min_length=1, max_length=36, description=_CLIENT_ID)
     from_: Opt[Instant] = Field(None, alias="from", description="Earliest event time, included. Cut to the second.")
     to: Opt[Instant] = Field(None, description="Event time to stop before. Cut to the second.")
     window_size: Opt[WindowSize] = Field(None, description="Give one number per window; one for all when absent.")
@@ -120,7 +121,7 @@ def query_service(services: Services) -> MeterQueries:
     summary="Query a meter",
     response_model=MeterQueryResult,
     responses=_RESPONSES,
-    openapi_extra={"parameters": [_SIMPLE_FILTER_PARAMETER]},
+    openapi_extra={"parameters": [SIMPLE_FILTER_PARAMETER]},
 )
 async def query_meter(
     request: Request,
@@ -128,7 +129,7 @@ async def query_meter(
     services: ServicesDep,
     id_or_slug: MeterIdOrSlug,
     client_id: Annotated[
-        str | None, Query(alias="clientId", min_length=1, max_length=36, description="Accepted for compatibility.")
+        str | None, Query(alias="clientId", min_length=1, max_length=36, description=_CLIENT_ID)
     ] = None,
     from_: Annotated[Instant | None, Query(alias="from", description="Earliest event time, included.")] = None,
     to: Annotated[Instant | None, Query(description="Event time to stop before.")] = None,
@@ -155,10 +156,6 @@ async def query_meter(
     ] = None,
 ) -> Response:
     """Measure usage. Dimensions can be filtered by `filterGroupBy[name]=text`."""
-    simple: dict[str, list[str]] = {}
-    for name, value in request.query_params.multi_items():
-        if name.startswith(_SIMPLE_FILTER) and name.endswith("]"):
-            simple.setdefault(name[len(_SIMPLE_FILTER) : -1], []).append(value)
     # Every part was checked above; the list limits of the body do not hold for a URL.
     asked = MeterQueryRequest.model_construct(
         client_id=client_id,
@@ -168,14 +165,28 @@ async def query_meter(
         window_time_zone=window_time_zone,
         subject=subject,
         filter_customer_id=filter_customer_id,
-        filter_group_by=simple or None,
-        advanced_meter_group_by_filters=_advanced(advanced),
+        filter_group_by=simple_filters(request),
+        advanced_meter_group_by_filters=parse_advanced(advanced),
         group_by=group_by,
     )
     return await answer(request, services, namespace, id_or_slug, asked)
 
 
-def _advanced(text: str | None) -> dict[str, FilterString] | None:
+def simple_filters(request: Request) -> dict[str, list[str]] | None:
+    """Read `filterGroupBy[name]=text` parameters: the texts by name."""
+    simple: dict[str, list[str]] = {}
+    for name, value in request.query_params.multi_items():
+        if name.startswith(_SIMPLE_FILTER) and name.endswith("]"):
+            simple.setdefault(name[len(_SIMPLE_FILTER) : -1], []).append(value)
+    return simple or None
+
+
+def parse_advanced(text: str | None) -> dict[str, FilterString] | None:
+    """Read the JSON text of conditions by dimension.
+
+    Raises:
+        InvalidInput: it is none.
+    """
     if text is None:
         return None
     try:
@@ -206,7 +217,11 @@ async def answer(
     queries = query_service(services)
     async with services.db.read() as session:
         query = await to_query(session, namespace, id_or_slug, asked)
-    rows = await queries.usage(query)
+    tracked = services.tracked_queries
+    if tracked is not None and asked.client_id is not None:
+        rows = await tracked.usage(asked.client_id, query)
+    else:
+        rows = await queries.usage(query)
     if request.headers.get("accept", "").partition(";")[0].strip().lower() == "text/csv":
         disposition = f"attachment; filename={query.meter.key}.csv"
         content = to_csv(query, rows)
