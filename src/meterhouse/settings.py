@@ -29,6 +29,9 @@ class NamespaceSettings(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     default: str = Field("default", min_length=1, description="Namespace of every request.")
+    locked: frozenset[str] = Field(
+        frozenset(), description="Namespaces in which nothing new is charged or invoiced, for maintenance; a JSON list."
+    )
 
 
 class MeterSettings(BaseModel):

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from meterhouse.billing.charges.service import Charges
 from meterhouse.billing.invoices.service import Invoices
@@ -43,6 +44,7 @@ class Services:
         meter_guards: what may keep a meter from being deleted, or a dimension from being taken away.
         reserved_event_types: regular expressions of event types that no meter may count.
         simulated_time: moves the clock; None on a server that runs on real time.
+        configuration: the switches of this process, to compare processes by.
     """
 
     db: Database
@@ -51,6 +53,7 @@ class Services:
     credits_enabled: bool = True
     charges: Charges | None = None
     simulated_time: SimulatedTime | None = None
+    configuration: Mapping[str, Any] = field(default_factory=dict)
     event_log: EventLog | None = None
     meter_queries: MeterQueries | None = None
     stored_events: StoredEvents | None = None

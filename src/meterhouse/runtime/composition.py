@@ -10,6 +10,7 @@ from typing import Any
 from aiokafka.helpers import create_ssl_context
 from starlette.types import ASGIApp
 
+from meterhouse import __version__
 from meterhouse.api.app import create_app
 from meterhouse.api.services import Services
 from meterhouse.api.wire import format_instant
@@ -23,6 +24,7 @@ from meterhouse.billing.invoices.service import Explain, Invoices
 from meterhouse.billing.profiles import Profiles
 from meterhouse.billing.sync import jobs as sync_jobs
 from meterhouse.billing.sync.service import SubscriptionSync
+from meterhouse.credits import jobs as credit_jobs
 from meterhouse.customers.customer import Customer
 from meterhouse.customers.guards import Guards
 from meterhouse.kernel import locks
@@ -101,15 +103,28 @@ async def build(settings: Settings, backends: Backends, log: EventLog) -> Applic
     apps = InstalledApps()
     profiles = Profiles(apps)
     queries = MeterQueries(backends.clickhouse)
-    charges = Charges(ClickHouseUsage(queries), profiles, credits_enabled=settings.credits_enabled)
+    charges = Charges(
+        ClickHouseUsage(queries),
+        profiles,
+        credits_enabled=settings.credits_enabled,
+        locked_namespaces=settings.namespace.locked,
+    )
     sync = SubscriptionSync(charges, profiles)
-    invoices = Invoices(charges, profiles, apps, {"sandbox": SandboxApp()}, explain=_explain(sync))
+    invoices = Invoices(
+        charges,
+        profiles,
+        apps,
+        {"sandbox": SandboxApp()},
+        explain=_explain(sync),
+        locked_namespaces=settings.namespace.locked,
+    )
     charges.connect(invoices)
 
     worker = JobWorker(
         db,
         [
             *charge_jobs.handlers(db, charges),
+            *credit_jobs.handlers(db),
             *sync_jobs.handlers(db, sync),
             JobHandler(INVOICE_CREATED, _refill(db, sync)),
         ],
@@ -144,6 +159,7 @@ async def build(settings: Settings, backends: Backends, log: EventLog) -> Applic
         subscription_changed=partial(sync.sync_quietly, db),
         probes={"postgres": backends.ping_postgres, "clickhouse": backends.ping_clickhouse},
         simulated_time=simulated_time,
+        configuration=_shown(settings),
     )
     return Application(
         asgi=create_app(services, max_body_bytes=settings.max_body_bytes),
@@ -152,6 +168,21 @@ async def build(settings: Settings, backends: Backends, log: EventLog) -> Applic
         worker=worker,
         due_works=due_works,
     )
+
+
+def _shown(settings: Settings) -> Mapping[str, Any]:
+    """Return the switches that decide how this process behaves; no addresses and no secrets."""
+    return {
+        "version": __version__,
+        "roles": list(settings.roles),
+        "namespace": settings.namespace.default,
+        "locked_namespaces": sorted(settings.namespace.locked),
+        "credits_enabled": settings.credits_enabled,
+        "simulated_time": settings.test_clock is not None,
+        "postgres": "embedded" if settings.database_url is None else "server",
+        "clickhouse": "embedded" if settings.clickhouse_url is None else "server",
+        "event_log": "embedded" if settings.kafka_bootstrap_servers is None else "kafka",
+    }
 
 
 async def _open_accounts(session: WriteSession, customer: Customer) -> None:
