@@ -7,6 +7,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Test processes: each runs its own Postgres, so more than the cores only take turns.
 WORKERS ?= auto
+# Data of the benchmarks: small takes some minutes, full most of an hour.
+SCALE ?= small
 
 .PHONY: help
 help: ## List the targets
@@ -74,8 +76,8 @@ lock: ## Resolve the dependencies of pyproject.toml into requirements.lock
 	rm -rf $(VENV)-lock
 
 .PHONY: bench
-bench: install ## Run every benchmark
-	@for script in benchmarks/*.py; do test -e "$$script" || continue; echo "== $$script"; $(BIN)/python "$$script" || exit 1; done
+bench: install ## Run every benchmark and print one table of ratios: make bench SCALE=full
+	$(BIN)/python benchmarks/run.py --scale $(SCALE)
 
 .PHONY: clean
 clean: ## Remove what the tools made; data and .venv stay
