@@ -73,8 +73,8 @@ class PriceTier(V1Model):
     """One step of a tiered price."""
 
     up_to_amount: Opt[Numeric] = Field(None, description="The last quantity of the tier; open-ended when absent.")
-    flat_price: TierFlatPrice | None
-    unit_price: TierUnitPrice | None
+    flat_price: TierFlatPrice | None = None
+    unit_price: TierUnitPrice | None = None
 
     @classmethod
     def of(cls, tier: prices.Tier) -> "PriceTier":

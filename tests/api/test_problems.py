@@ -1,0 +1,33 @@
+"""Where a request is wrong, in words of the request (api-conventions sections 3 and 4)."""
+
+import httpx
+import pytest
+
+from meterhouse.api.app import create_v1
+from meterhouse.api.services import Services
+from meterhouse.kernel.db import Database
+
+CARD = {"type": "usage_based", "key": "tokens", "name": "Tokens", "billingCadence": "P1M"}
+
+
+@pytest.mark.parametrize(
+    ("price", "field"),
+    [
+        ({"type": "unit", "amount": 5}, "price.amount"),
+        ({"type": "unit"}, "price.amount"),
+        (
+            {"type": "tiered", "mode": "volume", "tiers": [{}, {"unitPrice": {"type": "unit"}}]},
+            "price.tiers[1].unitPrice.amount",
+        ),
+    ],
+)  # fmt: skip
+async def test_the_field_is_named_as_the_client_sent_it(db: Database, price: object, field: str) -> None:
+    app = create_v1()
+    app.state.services = Services(db=db, namespace="default")
+    phase = {"key": "main", "name": "Main", "duration": None, "rateCards": [{**CARD, "price": price}]}
+    plan = {"key": "p", "name": "P", "currency": "USD", "billingCadence": "P1M", "phases": [phase]}
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://test") as http:
+        answer = await http.post("/api/v1/plans", json=plan)
+    assert answer.status_code == 400
+    found = [one["field"] for one in answer.json()["extensions"]["validationErrors"]]
+    assert f"$.phases[0].rateCards[0].{field}" in found
