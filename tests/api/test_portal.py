@@ -194,3 +194,17 @@ async def test_without_a_secret_there_is_no_portal(house: House) -> None:
         ):
             assert answer.status_code == 501, answer.text
         assert (await client.get(QUERY, headers={"Authorization": "Bearer x.y.z"})).status_code == 401
+
+
+@pytest.mark.parametrize("written", ["{'tier': 'cold'}", '{"tier": "cold"}'])
+async def test_an_object_of_filters_in_one_parameter(client: httpx.AsyncClient, written: str) -> None:
+    answer = await client.get("/api/v1/meters/storage/query", params={"filterGroupBy": written})
+    assert [row["value"] for row in answer.json()["data"]] == [2.5]
+
+
+@pytest.mark.parametrize(
+    "written", ["", "cold", "{'tier': 1}", "['tier']", "{", "(" * 5000, "__import__('os')", "\x00"]
+)
+async def test_filters_that_cannot_be_read_are_refused(client: httpx.AsyncClient, written: str) -> None:
+    answer = await client.get("/api/v1/meters/storage/query", params={"filterGroupBy": written})
+    assert answer.status_code == 400, answer.text

@@ -1,5 +1,6 @@
 """v1 meter queries: usage as JSON or CSV, subjects and dimension values of a meter (metering sections 10 and 12.6)."""
 
+import ast
 import csv
 import io
 from collections.abc import Mapping, Sequence
@@ -28,6 +29,7 @@ from meterhouse.metering.query import CUSTOMER, SUBJECT, MeterQueries, MeterQuer
 
 router = APIRouter(tags=["Meters"])
 
+MAX_OBJECT = 10_000  # characters of an object in one parameter: nobody filters by more
 MAX_LISTED = 100  # subjects, customers or dimensions of one query, as the contract declares
 # The values of a dimension are found by reading every event in the range (metering section 12.6).
 VALUES_OLDEST, VALUES_LONGEST, VALUES_DEFAULT = timedelta(days=90), timedelta(days=30), timedelta(hours=24)
@@ -43,6 +45,7 @@ SIMPLE_FILTER_PARAMETER = {
     "description": "Count only events whose dimension has this text: `filterGroupBy[model]=gpt-4`.",
     "schema": {"type": "object", "additionalProperties": {"type": "string"}},
 }
+_TEXTS = TypeAdapter(dict[str, str])
 _FILTERS = TypeAdapter(dict[str, FilterString])
 
 
@@ -173,12 +176,27 @@ async def query_meter(
 
 
 def simple_filters(request: Request) -> dict[str, list[str]] | None:
-    """Read `filterGroupBy[name]=text` parameters: the texts by name."""
+    """Read `filterGroupBy[name]=text` parameters: the texts by name.
+
+    Raises:
+        InvalidInput: a whole object in one parameter cannot be read. Dropped, it would make the answer count too much.
+    """
     simple: dict[str, list[str]] = {}
     for name, value in request.query_params.multi_items():
         if name.startswith(_SIMPLE_FILTER) and name.endswith("]"):
             simple.setdefault(name[len(_SIMPLE_FILTER) : -1], []).append(value)
+        elif name == SIMPLE_FILTER_PARAMETER["name"]:
+            for dimension, text in _whole_object(value).items():
+                simple.setdefault(dimension, []).append(text)
     return simple or None
+
+
+def _whole_object(text: str) -> dict[str, str]:
+    # The official Python client writes the object like Python does, in one parameter.
+    try:
+        return _TEXTS.validate_python(ast.literal_eval(text[:MAX_OBJECT]))
+    except (ValidationError, ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        raise InvalidInput("filterGroupBy is invalid: write filterGroupBy[dimension]=text") from None
 
 
 def parse_advanced(text: str | None) -> dict[str, FilterString] | None:

@@ -38,28 +38,22 @@ _READ_ONLY: dict[str, Any] = {"readOnly": True}
 Text = Annotated[str, StringConstraints(min_length=1)]
 
 
-class PortalTokenCreate(V1Model):
-    """A token to issue."""
-
-    subject: Text = Field(description="Whose usage the holder may see.")
-    expires_at: Opt[Instant] = Field(None, description="Until when it works; for the configured time when absent.")
-    allowed_meter_slugs: Opt[list[str]] = Field(
-        None, min_length=1, max_length=MAX_MANAGED, description="The meters it shows; all of them when absent."
-    )
-
-
 class PortalToken(V1Model):
-    """A token that lets its holder query the usage of one subject."""
+    """A token that lets its holder query the usage of one subject. Read-only members of a request are ignored."""
 
     id: Opt[Ulid] = Field(None, json_schema_extra=_READ_ONLY)
-    subject: str
-    expires_at: Opt[Instant] = None
+    subject: Text = Field(description="Whose usage the holder may see.")
+    expires_at: Opt[Instant] = Field(None, description="Until when it works; for the configured time when absent.")
     expired: Opt[bool] = Field(None, json_schema_extra=_READ_ONLY, description="Whether its time is over.")
     created_at: Opt[Instant] = Field(None, json_schema_extra=_READ_ONLY)
     token: Opt[str] = Field(
         None, json_schema_extra=_READ_ONLY, description="What the holder sends. Shown once, when the token is made."
     )
-    allowed_meter_slugs: Opt[list[str]] = Field(None, description="The meters it shows; empty for all.")
+    allowed_meter_slugs: Opt[list[str]] = Field(
+        None,
+        max_length=MAX_MANAGED,
+        description="The meters it shows; all of them when absent, which is shown as an empty list.",
+    )
 
     @classmethod
     def of(cls, token: service.PortalToken, text: str | None = None) -> "PortalToken":
@@ -99,7 +93,7 @@ PortalDep = Annotated[Portal, Depends(_portal)]
     responses=errors("v1", 400, 401, 403, 404, 412, 500, 501, 503),
 )
 async def create_portal_token(
-    portal: PortalDep, body: PortalTokenCreate, session: Write, namespace: Namespace
+    portal: PortalDep, body: PortalToken, session: Write, namespace: Namespace
 ) -> PortalToken:
     """Issue a token. Keep it: it is shown only now."""
     token, text = await portal.create(
