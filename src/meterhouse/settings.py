@@ -65,10 +65,16 @@ class Settings(BaseSettings):
     data_dir: Path = Field(Path("data"), description="Where the embedded Postgres and ClickHouse keep their data.")
     database_url: str | None = Field(None, description="Postgres: postgresql://user:password@host/database.")
     clickhouse_url: str | None = Field(None, description="ClickHouse: http://user:password@host:8123/database.")
+    clickhouse_cluster: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9_.{}-]+$",
+        description="Cluster of one shard whose replicas keep the tables (ON CLUSTER, ReplicatedMergeTree); the URL "
+        "should lead to one replica at a time. Without, the server is alone.",
+    )
     kafka_bootstrap_servers: str | None = Field(
         None, description="Kafka servers, host:port separated by commas. Without, events go to a log in Postgres."
     )
-    kafka_topic: str = Field("meterhouse-events", description="Topic of usage events; made when it does not exist.")
+    kafka_topic: str = Field("om_default_events", description="Topic of usage events; made when it does not exist.")
     kafka_partitions: Annotated[int, Field(ge=1, le=1000)] = Field(
         6, description="Partitions of a topic that is made: as many sinks can share the work."
     )
@@ -113,6 +119,15 @@ class Settings(BaseSettings):
     )
     max_body_bytes: Annotated[int, Field(gt=0)] = Field(
         10 * 1024 * 1024, description="Largest request body: larger ones would let one request exhaust the memory."
+    )
+    max_batch_events: Annotated[int, Field(gt=0)] = Field(
+        100_000, description="Most events of one request: all of them are appended to the log together."
+    )
+    metrics_port: Annotated[int, Field(ge=1, le=65535)] | None = Field(
+        None, description="Port that answers with metrics alone, in every role; the api role has them at /metrics too."
+    )
+    query_max_rows: Annotated[int, Field(gt=0)] = Field(
+        100_000, description="Rows of one answer to a meter query: they are held in memory while they are written."
     )
     database_pool_size: Annotated[int, Field(ge=5)] = Field(
         10, description="Connections kept open; as many again under load, which fits Postgres' default limit of 100."

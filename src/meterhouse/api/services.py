@@ -13,11 +13,14 @@ from meterhouse.catalog.features import FeatureUse, keep_meter
 from meterhouse.customers.guards import Guards
 from meterhouse.kernel.db import Database
 from meterhouse.kernel.testclock import SimulatedTime
+from meterhouse.metering.corrections import Corrections
+from meterhouse.metering.events.event import MAX_BATCH_EVENTS
 from meterhouse.metering.events.log import EventLog
 from meterhouse.metering.listing import StoredEvents
 from meterhouse.metering.meters import Guard as MeterGuard
 from meterhouse.metering.progress.tracker import TrackedQueries
 from meterhouse.metering.query import MeterQueries
+from meterhouse.metering.sink import Sink
 from meterhouse.portal.service import Portal
 from meterhouse.subscriptions import service as subscriptions
 from meterhouse.subscriptions.customer_guards import GUARDS as SUBSCRIPTION_GUARDS
@@ -36,9 +39,11 @@ class Services:
         credits_enabled: whether customers have credit; without it charges are paid by invoice alone.
         charges: everything billable.
         invoices, profiles: None on a server without billing.
-        event_log: takes in usage events.
+        event_log: takes in usage events, at most `max_batch_events` a request.
+        sink: stores them; None where another process does.
         meter_queries: answers meter queries.
         stored_events: lists raw events.
+        corrections: voids and replaces events.
         tracked_queries: answers meter queries of clients that ask how far they are.
         portal: issues and checks portal tokens; None on a server without a secret for them.
         meter_guards: what may keep a meter from being deleted, or a dimension from being taken away.
@@ -55,8 +60,11 @@ class Services:
     simulated_time: SimulatedTime | None = None
     configuration: Mapping[str, Any] = field(default_factory=dict)
     event_log: EventLog | None = None
+    max_batch_events: int = MAX_BATCH_EVENTS
+    sink: Sink | None = None
     meter_queries: MeterQueries | None = None
     stored_events: StoredEvents | None = None
+    corrections: Corrections | None = None
     tracked_queries: TrackedQueries | None = None
     portal: Portal | None = None
     meter_guards: tuple[MeterGuard, ...] = (keep_meter,)

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib import resources
+from string import Template
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -31,13 +32,24 @@ DEFAULT_THREADS = 4
 # A query that runs longer holds a thread that others wait for.
 QUERY_TIMEOUT_SECONDS = 60
 CONNECT_TIMEOUT_SECONDS = 5
+# How often a change of stored rows is asked whether it is done; it takes from a few milliseconds to hours.
+FIRST_LOOK_SECONDS, LONGEST_LOOK_SECONDS = 0.02, 5.0
 
 _SETTINGS: Mapping[str, Any] = {
     # Windows that start before 1970 or end after 2106 must not wrap around.
     "enable_extended_results_for_datetime_functions": 1,
 }
 
+_MIGRATIONS_TABLE = """
+CREATE TABLE IF NOT EXISTS om_migrations $on_cluster (name String, applied_at DateTime64(6, 'UTC'))
+ENGINE = ${replicated}MergeTree ORDER BY name
+"""
+
 Row = Sequence[Any]
+
+
+class MutationFailed(Exception):
+    """The engine could not change stored rows; the text is its reason."""
 
 
 class ClickHouse:
@@ -47,10 +59,15 @@ class ClickHouse:
         url: `http(s)://user:password@host:port/database` of a server (`clickhouse://` means http), or
             `chdb:///absolute/directory?database=name` for the embedded engine. One process owns such a directory.
         threads: calls that run at the same time.
+        cluster: name of a cluster of one shard, on whose replicas the tables are kept; None for a single server.
     """
 
-    def __init__(self, url: str, *, threads: int = DEFAULT_THREADS) -> None:
+    def __init__(self, url: str, *, threads: int = DEFAULT_THREADS, cluster: str | None = None) -> None:
         self._arguments = connection_arguments(url)
+        self._cluster = cluster
+        if cluster is not None:
+            # The event log forgets what was inserted, so it must outlive any one replica.
+            self._arguments["settings"]["insert_quorum"] = "auto"
         self._local = threading.local()
         self._clients: list[Any] = []
         self._lock = threading.Lock()
@@ -75,12 +92,36 @@ class ClickHouse:
             name: tells this insert from all others. The client repeats a request when the connection closes before the
                 answer, which may be after the server has done it; under a name the server does it only once.
         """
-        settings: dict[str, Any] = {"async_insert": 0}
+        # Events of one batch may lie in any number of months; a limit on them would refuse the batch for ever.
+        settings: dict[str, Any] = {"async_insert": 0, "max_partitions_per_insert_block": 0}
         if name is not None:
             settings["insert_deduplication_token"] = name
             if self._arguments.get("interface") != EMBEDDED_SCHEME:
                 settings["query_id"] = name
         await self._run(lambda client: client.insert_arrow(table, rows, settings=settings))
+
+    async def mutate(self, table: str, statement: str, parameters: Mapping[str, Any] | None = None) -> None:
+        """Change stored rows of a table by ALTER TABLE ... UPDATE, and return when it is done.
+
+        Raises:
+            MutationFailed: the engine cannot do it; it is given up, so that it does not hold up later ones.
+        """
+        await self.command(statement, parameters)
+        mine = "database = currentDatabase() AND table = {table:String}"
+        unfinished = (
+            f"SELECT count(), anyIf(latest_fail_reason, latest_fail_reason != '') FROM system.mutations"
+            f" WHERE {mine} AND NOT is_done"
+        )
+        pause = FIRST_LOOK_SECONDS
+        while True:
+            ((count, failure),) = await self.query(unfinished, {"table": table})
+            if not count:
+                return
+            if failure:
+                await self.command(f"KILL MUTATION WHERE {mine} AND latest_fail_reason != ''", {"table": table})
+                raise MutationFailed(failure)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_LOOK_SECONDS)
 
     async def _run(self, call: Callable[[Any], R]) -> R:
         return await asyncio.get_running_loop().run_in_executor(self._pool, self._call, call)
@@ -105,16 +146,13 @@ class ClickHouse:
 
         Applied files are listed in `om_migrations`. Call it from one process at a time.
         """
-        await self.command(
-            "CREATE TABLE IF NOT EXISTS om_migrations (name String, applied_at DateTime64(6, 'UTC'))"
-            " ENGINE = MergeTree ORDER BY name"
-        )
+        await self.command(rendered(_MIGRATIONS_TABLE, self._cluster))
         applied = {name for (name,) in await self.query("SELECT name FROM om_migrations")}
         directory = resources.files("meterhouse.metering").joinpath("migrations")
         for file in sorted((f for f in directory.iterdir() if f.name.endswith(".sql")), key=lambda f: f.name):
             if file.name in applied:
                 continue
-            for statement in _statements(file.read_text("utf-8")):
+            for statement in _statements(rendered(file.read_text("utf-8"), self._cluster)):
                 await self.command(statement)
             await self.command(
                 "INSERT INTO om_migrations SELECT {name:String}, {at:DateTime64(6)}",
@@ -161,6 +199,22 @@ def connection_arguments(url: str) -> dict[str, Any]:
         "send_receive_timeout": QUERY_TIMEOUT_SECONDS,
         **common,
     }
+
+
+def rendered(text: str, cluster: str | None) -> str:
+    """Fill a migration in for a single server, or for the replicas of a cluster.
+
+    Raises:
+        ValueError: the cluster's name cannot be written into SQL.
+    """
+    if cluster is None:
+        return Template(text).substitute(on_cluster="", replicated="", window="non_replicated_deduplication_window")
+    if not re.fullmatch(r"[A-Za-z0-9_.{}-]+", cluster):
+        raise ValueError(f"no name of a ClickHouse cluster: {cluster!r}")
+    on_cluster = f"ON CLUSTER '{cluster}'"
+    return Template(text).substitute(
+        on_cluster=on_cluster, replicated="Replicated", window="replicated_deduplication_window"
+    )
 
 
 def _statements(text: str) -> list[str]:

@@ -7,8 +7,8 @@ from enum import StrEnum
 
 from meterhouse.metering import sql
 from meterhouse.metering.clickhouse import ClickHouse
-from meterhouse.metering.filters import Filter
-from meterhouse.metering.sql import Bound
+from meterhouse.metering.filters import Filter, Operator
+from meterhouse.metering.sql import Bound, EventKey
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -20,6 +20,8 @@ class Instants(StrEnum):
     INGESTED_AT = "ingested_at"
     STORED_AT = "stored_at"
 
+
+_COMPARISONS = {Operator.EQ: "=", Operator.GT: ">", Operator.GTE: ">=", Operator.LT: "<", Operator.LTE: "<="}
 
 # Columns that a list can be filtered by as text.
 TEXT_COLUMNS = frozenset({"id", "source", "subject", "type"})
@@ -41,13 +43,28 @@ class StoredEvent:
 
 
 @dataclass(frozen=True, slots=True)
+class InstantTest:
+    """A condition on an instant: one comparison (eq, gt, gte, lt, lte) with `at`, or `and`/`or` over `parts`."""
+
+    operator: Operator
+    at: datetime | None = None
+    parts: tuple["InstantTest", ...] = ()
+
+    def depth(self) -> int:
+        """How many levels of `and`/`or` stand above the deepest comparison."""
+        return 1 + max(part.depth() for part in self.parts) if self.parts else 0
+
+
+@dataclass(frozen=True, slots=True)
 class EventQuery:
     """Which events to list.
 
     Attributes:
         filters: by column of `TEXT_COLUMNS`.
-        not_before, before: bounds by instant; the first includes its bound, the second does not.
+        instants: conditions on the event's instants.
         subjects: only events with one of these subjects; None does not filter, an empty list finds nothing.
+        keys: only events with one of these sources and ids; None does not filter.
+        voided: only events that are voided, or only those that are not; None does not filter.
         sort: the instant to order by; the row id breaks ties in the same direction.
         after: go on behind this instant and row id.
     """
@@ -55,9 +72,10 @@ class EventQuery:
     namespace: str
     limit: int
     filters: Mapping[str, Filter] = field(default_factory=dict)
-    not_before: Mapping[Instants, datetime] = field(default_factory=dict)
-    before: Mapping[Instants, datetime] = field(default_factory=dict)
+    instants: Mapping[Instants, InstantTest] = field(default_factory=dict)
     subjects: Sequence[str] | None = None
+    keys: Sequence[EventKey] | None = None
+    voided: bool | None = None
     sort: Instants = Instants.TIME
     descending: bool = True
     after: tuple[datetime, str] | None = None
@@ -71,7 +89,7 @@ class StoredEvents:
 
     async def list_events(self, query: EventQuery) -> list[StoredEvent]:
         """Return the matching events in order, at most `query.limit`."""
-        if query.subjects is not None and not query.subjects:
+        if (query.subjects is not None and not query.subjects) or (query.keys is not None and not query.keys):
             return []
         bound = Bound()
         where = _conditions(query, bound)
@@ -106,15 +124,26 @@ def _conditions(query: EventQuery, bound: Bound) -> list[str]:
         if column not in TEXT_COLUMNS:
             raise ValueError(f"events cannot be filtered by {column}")
         where.append(sql.condition(one, column, None, bound))
-    where += [f"{column.value} >= {bound.instant(at)}" for column, at in query.not_before.items()]
-    where += [f"{column.value} < {bound.instant(at)}" for column, at in query.before.items()]
+    where += [_instant_condition(column.value, test, bound) for column, test in query.instants.items()]
     if query.subjects is not None:
         where.append(f"subject IN {bound.texts(query.subjects)}")
+    if query.keys is not None:
+        # The ids alone, too: they have an index.
+        where += [f"id IN {bound.texts(sorted({one for _, one in query.keys}))}", sql.listed(query.keys, bound)]
+    if query.voided is not None:
+        where.append(sql.voided(query.namespace, bound, wanted=query.voided))
     if query.after is not None:
         at, row_id = query.after
         sign = "<" if query.descending else ">"
         where.append(f"({query.sort.value}, store_row_id) {sign} ({bound.instant(at)}, {bound.text(row_id)})")
     return where
+
+
+def _instant_condition(column: str, test: InstantTest, bound: Bound) -> str:
+    if test.at is None:
+        parts = [_instant_condition(column, part, bound) for part in test.parts]
+        return "(" + f" {test.operator.value.upper()} ".join(parts) + ")"
+    return f"({column} {_COMPARISONS[test.operator]} {bound.instant(test.at)})"
 
 
 def _at(micros: int) -> datetime:

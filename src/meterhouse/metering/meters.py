@@ -6,18 +6,20 @@ from dataclasses import replace
 
 from sqlalchemy.exc import IntegrityError
 
-from meterhouse.kernel import clock
+from meterhouse.kernel import clock, jobs
 from meterhouse.kernel.conditions import Condition, Sort
 from meterhouse.kernel.db import ReadSession, WriteSession, violated
 from meterhouse.kernel.errors import Conflict, InvalidInput, Issue, NotFound, invalid
 from meterhouse.kernel.ids import new_id
 from meterhouse.kernel.pages import Page, PageRequest
 from meterhouse.metering import jsonpath, repository
+from meterhouse.metering.keys import event_key
 from meterhouse.metering.meter import Aggregation, Meter, MeterUpdate, NewMeter, Slot, SlotKind
 from meterhouse.metering.models import MeterRow
 from meterhouse.metering.repository import MeterQuery
 
 __all__ = [
+    "BACKFILL_SLOTS",
     "Aggregation",
     "Guard",
     "Meter",
@@ -35,6 +37,9 @@ __all__ = [
     "provision",
     "update",
 ]
+
+# The job that `backfill` does, for one namespace and event type.
+BACKFILL_SLOTS = "metering.backfill_slots"
 
 _DIMENSION_NAME = re.compile(r"[a-zA-Z_][0-9a-zA-Z_]*")
 
@@ -131,7 +136,7 @@ async def create(
         if violated(error) == "uq_meters_live_key":
             raise Conflict(f"meter with the same slug already exists: {new.key}") from error
         raise
-    slots = await repository.assign_slots(session, namespace, new.event_type, _paths(new))
+    slots = await _assign_slots(session, namespace, new)
     return repository.to_meter(row, slots)
 
 
@@ -170,7 +175,7 @@ async def update(
     row.name, row.description = changed.name, changed.description
     row.group_by, row.labels = dict(changed.group_by), dict(changed.metadata)
     await session.flush()
-    slots = await repository.assign_slots(session, namespace, stored.event_type, _paths(changed))
+    slots = await _assign_slots(session, namespace, changed)
     return repository.to_meter(row, slots)
 
 
@@ -214,6 +219,17 @@ async def provision(session: WriteSession, namespace: str, configured: Sequence[
             )
         meters.append(stored)
     return meters
+
+
+async def _assign_slots(session: WriteSession, namespace: str, meter: Meter | NewMeter) -> Sequence[Slot]:
+    """Give the meter's paths their slots. Events that are stored already get them filled in the background."""
+    slots, new = await repository.assign_slots(session, namespace, meter.event_type, _paths(meter))
+    if new:
+        payload = {"namespace": namespace, "event_type": meter.event_type}
+        # A hash, because an index holds the key and an event type may have any length.
+        dedupe_key = event_key(namespace, meter.event_type, "").hex()
+        await jobs.enqueue(session, BACKFILL_SLOTS, payload, dedupe_key=dedupe_key)
+    return slots
 
 
 def _paths(meter: Meter | NewMeter) -> list[tuple[SlotKind, str]]:

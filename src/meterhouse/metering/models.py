@@ -103,7 +103,8 @@ class EventVoidRow(Base):
     """A record that a stored event stopped counting, or counts again. The latest record of an event is its state.
 
     Records are only ever added; versions rise in order of commit within a namespace. `event_key` is the hash of
-    namespace, source and id (`keys.event_key`): texts of any length could not be indexed.
+    namespace, source and id (`keys.event_key`): texts of any length could not be indexed. An event that was replaced
+    names the event that stands for it.
     """
 
     __tablename__ = "event_voids"
@@ -111,6 +112,10 @@ class EventVoidRow(Base):
         Index("ix_event_voids_event", "event_key", "version"),
         Index("ix_event_voids_namespace", "namespace", "version"),
         CheckConstraint("reason <> '' AND actor <> ''", name="explained"),
+        CheckConstraint(
+            "(replacement_source IS NULL) = (replacement_id IS NULL) AND (voided OR replacement_id IS NULL)",
+            name="replacement",
+        ),
     )
 
     version: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
@@ -123,6 +128,8 @@ class EventVoidRow(Base):
     recorded_at: Mapped[datetime]
     reason: Mapped[str]
     actor: Mapped[str]
+    replacement_source: Mapped[str | None]
+    replacement_id: Mapped[str | None]
 
 
 _REFUSE_CHANGE = """

@@ -1,5 +1,6 @@
 """Meter queries: a meter applied to the raw events (metering sections 8 to 10)."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -8,11 +9,12 @@ from enum import StrEnum
 from zoneinfo import ZoneInfo
 
 from meterhouse.kernel.clock import whole_seconds
+from meterhouse.kernel.errors import InvalidInput
 from meterhouse.metering import sql
 from meterhouse.metering.clickhouse import ClickHouse, Row
 from meterhouse.metering.filters import Filter
 from meterhouse.metering.meter import Aggregation, Meter, SlotKind
-from meterhouse.metering.sql import Bound, Value
+from meterhouse.metering.sql import Bound, Supposed, Value
 
 SUBJECT = "subject"
 CUSTOMER = "customer_id"
@@ -20,6 +22,8 @@ CUSTOMER = "customer_id"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # An average has as many digits as a stored number can have.
 _AVERAGE = Context(prec=38)
+# Rows of one answer: each is a few hundred bytes of JSON, and all of them are held in memory at once.
+DEFAULT_MAX_ROWS = 100_000
 
 
 class Window(StrEnum):
@@ -51,6 +55,7 @@ class MeterQuery:
         group_by: dimensions to split by, besides the words `subject` and `customer_id`; names may repeat.
         filters: conditions by dimension; a dimension may be filtered without being split by.
         stored_before: count only what was stored strictly before this instant.
+        supposed: corrections to answer as if they were made.
     """
 
     meter: Meter
@@ -63,6 +68,7 @@ class MeterQuery:
     group_by: Sequence[str] = ()
     filters: Mapping[str, Filter] = field(default_factory=dict)
     stored_before: datetime | None = None
+    supposed: Supposed | None = None
 
     def groups(self) -> tuple[str, ...]:
         """Return what the answer is split by, in order, with what filters imply (section 10.3), each name once."""
@@ -90,16 +96,24 @@ class UsageRow:
 
 
 class MeterQueries:
-    """Answers meter queries from ClickHouse."""
+    """Answers meter queries from ClickHouse. Events that are voided do not count in any of them.
 
-    def __init__(self, clickhouse: ClickHouse) -> None:
+    Args:
+        max_rows: rows that one answer may have.
+    """
+
+    def __init__(self, clickhouse: ClickHouse, *, max_rows: int = DEFAULT_MAX_ROWS) -> None:
         self._clickhouse = clickhouse
+        self._max_rows = max_rows
 
     async def usage(self, query: MeterQuery, *, mark: str | None = None) -> list[UsageRow]:
         """Return the rows of the answer in their fixed order (section 10.7).
 
         Args:
             mark: an id under which `rows_read` finds the query while it runs.
+
+        Raises:
+            InvalidInput: there are more rows than one answer may have.
         """
         dimensions = [name for name in query.groups() if name not in (SUBJECT, CUSTOMER)]
         meter = query.meter
@@ -108,10 +122,11 @@ class MeterQueries:
             for name in {*dimensions, *query.filters}
         }
         measured = _measured(meter)
-        everywhere = await self._everywhere(query, [*values.values(), *([measured] if measured else [])])
+        used = [*values.values(), *([measured] if measured else [])]
+        everywhere, voids = await asyncio.gather(self._everywhere(query, used), self._has_voids(meter))
         bound = Bound()
         expressions = {name: sql.read(value, bound, everywhere=everywhere) for name, value in values.items()}
-        where = _scope(query, bound)
+        where = _scope(query, bound) + _stable(used, everywhere=everywhere) + _counting(query, bound, voids=voids)
         paths = {name: value.path for name, value in values.items()}
         where += sql.conditions(query.filters, paths, expressions, bound)
         number = sql.read(measured, bound, everywhere=everywhere) if measured else ""
@@ -124,9 +139,15 @@ class MeterQueries:
             f"SELECT {', '.join(selected)} FROM om_events WHERE {' AND '.join(where)}"
             + (f" GROUP BY {', '.join(names)}" if names else "")
             + (f" HAVING {having}" if having else "")
+            + f" LIMIT {self._max_rows + 1}"
             + (f" SETTINGS log_comment = '{mark}'" if mark else "")
         )
         rows = await self._clickhouse.query(statement, bound.parameters)
+        if len(rows) > self._max_rows:
+            raise InvalidInput(
+                f"the answer would have more than {self._max_rows} rows; ask for a shorter range, larger windows or "
+                "fewer groups"
+            )
         return sorted((_row(query, row) for row in rows), key=lambda row: _order(query, row))
 
     async def count(self, query: MeterQuery) -> int:
@@ -159,29 +180,55 @@ class MeterQueries:
         )
         return not older
 
+    async def _has_voids(self, meter: Meter) -> bool:
+        """Tell whether any event of the meter's type was ever voided: else nothing has to be left out."""
+        bound = Bound()
+        found = await self._clickhouse.query(
+            f"SELECT 1 FROM om_event_voids WHERE namespace = {bound.text(meter.namespace)}"
+            f" AND type = {bound.text(meter.event_type)} LIMIT 1",
+            bound.parameters,
+        )
+        return bool(found)
+
     async def subjects(self, meter: Meter, start: datetime | None, end: datetime | None) -> list[str]:
         """Return the different subjects with events of the meter's type, ascending (section 12.6)."""
-        bound = Bound()
-        where = _range(meter, start, end, bound)
-        rows = await self._clickhouse.query(
-            f"SELECT DISTINCT subject FROM om_events WHERE {' AND '.join(where)} ORDER BY subject", bound.parameters
-        )
-        return [row[0] for row in rows]
+        return await self._distinct(MeterQuery(meter, start, end), None)
 
     async def dimension_values(
         self, meter: Meter, dimension: str, start: datetime | None, end: datetime | None
     ) -> list[str]:
         """Return the different texts of a dimension, ascending; "" for events without it (section 12.6)."""
         value = sql.locate(meter.slots, SlotKind.DIMENSION, meter.group_by[dimension])
-        everywhere = await self._everywhere(MeterQuery(meter, start, end), [value])
+        return await self._distinct(MeterQuery(meter, start, end), value)
+
+    async def _distinct(self, query: MeterQuery, value: Value | None) -> list[str]:
+        """Return the different texts of a value, or of the subject."""
+        meter, used = query.meter, [value] if value else []
+        everywhere, voids = await asyncio.gather(self._everywhere(query, used), self._has_voids(meter))
         bound = Bound()
-        where = _range(meter, start, end, bound)
-        expression = sql.read(value, bound, everywhere=everywhere)
+        where = _range(meter, query.start, query.end, bound)
+        where += _stable(used, everywhere=everywhere) + _counting(query, bound, voids=voids)
+        expression = sql.read(value, bound, everywhere=everywhere) if value else SUBJECT
         rows = await self._clickhouse.query(
-            f"SELECT DISTINCT {expression} AS found FROM om_events WHERE {' AND '.join(where)} ORDER BY found",
+            f"SELECT DISTINCT {expression} AS found FROM om_events WHERE {' AND '.join(where)}"
+            f" ORDER BY found LIMIT {self._max_rows + 1}",
             bound.parameters,
         )
+        if len(rows) > self._max_rows:
+            raise InvalidInput(f"there are more than {self._max_rows} different values; ask for a shorter range")
         return [row[0] for row in rows]
+
+
+def _stable(values: Sequence[Value], *, everywhere: bool) -> list[str]:
+    """Keep out rows that a sink with an older list of slots may add just now: they would be read without values."""
+    versions = [value.slot.version for value in values if value.slot is not None]
+    return [f"slots_version >= {max(versions)}"] if everywhere and versions else []
+
+
+def _counting(query: MeterQuery, bound: Bound, *, voids: bool) -> list[str]:
+    if not voids and query.supposed is None:
+        return []
+    return [sql.not_voided(query.meter.namespace, query.meter.event_type, query.supposed, bound)]
 
 
 def _measured(meter: Meter) -> Value | None:

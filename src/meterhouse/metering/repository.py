@@ -2,15 +2,17 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import func, or_, select, tuple_
+from sqlalchemy import delete, func, or_, select, tuple_
+from sqlalchemy.dialects.postgresql import distinct_on, insert
 
 from meterhouse.kernel import locks
 from meterhouse.kernel.conditions import Condition, Sort, order_by
 from meterhouse.kernel.db import ReadSession, WriteSession
 from meterhouse.kernel.pages import Page, PageRequest
 from meterhouse.metering.meter import Aggregation, Meter, Slot, SlotKind
-from meterhouse.metering.models import MeterRow, MeterSlotRow, slot_version
+from meterhouse.metering.models import EventDeadLetterRow, EventVoidRow, MeterRow, MeterSlotRow, slot_version
 
 # The columns of the event table, by what they hold (migrations/0001_events.sql).
 SLOT_COLUMNS: Mapping[SlotKind, Sequence[str]] = {
@@ -130,14 +132,16 @@ async def slots_of(session: ReadSession, types: Collection[EventType]) -> dict[E
 
 async def assign_slots(
     session: WriteSession, namespace: str, event_type: str, wanted: Sequence[tuple[SlotKind, str]]
-) -> list[Slot]:
+) -> tuple[list[Slot], bool]:
     """Give each wanted (kind, canonical path) a free column, unless it has one or none is left.
 
-    A slot is never taken back: a reader with an old list of slots stays right. Returns all slots of the event type.
+    A slot is never taken back: a reader with an old list of slots stays right. Returns all slots of the event type,
+    and whether any of them is new.
     """
     # Versions must become visible in the order in which they are given out, or a sink would claim a slot it missed.
     await locks.lock(session, "meter_slots", namespace, event_type)
     slots = (await slots_of(session, [(namespace, event_type)])).get((namespace, event_type), [])
+    known = len(slots)
     for kind, path in wanted:
         taken = {slot.column for slot in slots}
         free = next((column for column in SLOT_COLUMNS[kind] if column not in taken), None)
@@ -151,4 +155,54 @@ async def assign_slots(
             )
         )
     await session.flush()
-    return slots
+    return slots, len(slots) > known
+
+
+async def add_dead_letters(session: WriteSession, rows: Sequence[dict[str, Any]]) -> int:
+    """Add rows, but for those that are there already; return how many are new."""
+    added = await session.execute(
+        insert(EventDeadLetterRow)
+        .on_conflict_do_nothing(constraint="uq_event_dead_letters_place")
+        .returning(EventDeadLetterRow.id),
+        rows,
+    )
+    return len(added.all())
+
+
+async def dead_letters(
+    session: ReadSession, limit: int, *, after: str = "", ids: Collection[str] | None = None
+) -> list[EventDeadLetterRow]:
+    """Return dead letters of all namespaces, the oldest first: whoever runs the server looks after them."""
+    statement = select(EventDeadLetterRow).where(EventDeadLetterRow.id > after)
+    if ids is not None:
+        statement = statement.where(EventDeadLetterRow.id.in_(ids))
+    return list(await session.scalars(statement.order_by(EventDeadLetterRow.id).limit(limit)))
+
+
+async def delete_dead_letters(session: WriteSession, ids: Collection[str]) -> None:
+    """Delete dead letters."""
+    await session.execute(delete(EventDeadLetterRow).where(EventDeadLetterRow.id.in_(ids)))
+
+
+async def latest_voids(session: ReadSession, namespace: str, keys: Collection[bytes]) -> Sequence[EventVoidRow]:
+    """Return the latest record of each event, by its key and type, that has any."""
+    if not keys:
+        return []
+    statement = (
+        select(EventVoidRow)
+        .ext(distinct_on(EventVoidRow.event_key, EventVoidRow.event_type))
+        .where(EventVoidRow.namespace == namespace, EventVoidRow.event_key.in_(sorted(keys)))
+        .order_by(EventVoidRow.event_key, EventVoidRow.event_type, EventVoidRow.version.desc())
+    )
+    return (await session.scalars(statement)).all()
+
+
+async def voids_after(session: ReadSession, namespace: str, version: int, limit: int) -> Sequence[EventVoidRow]:
+    """Return the records of a namespace that follow a version, in their order."""
+    statement = (
+        select(EventVoidRow)
+        .where(EventVoidRow.namespace == namespace, EventVoidRow.version > version)
+        .order_by(EventVoidRow.version)
+        .limit(limit)
+    )
+    return (await session.scalars(statement)).all()

@@ -57,6 +57,50 @@ class Bound:
         return self.bind(value.strftime("%Y-%m-%d %H:%M:%S.%f"), "DateTime64(6, 'UTC')")
 
 
+EventKey = tuple[str, str]  # source, id
+
+
+@dataclass(frozen=True, slots=True)
+class Supposed:
+    """Corrections that are only supposed, to see what they would change: events by source and id."""
+
+    voided: Sequence[EventKey] = ()
+    restored: Sequence[EventKey] = ()
+
+
+def not_voided(namespace: str, event_type: str, supposed: Supposed | None, bound: Bound) -> str:
+    """Return the condition that an event counts."""
+    voided = (
+        "SELECT source, id FROM om_event_voids"
+        f" WHERE namespace = {bound.text(namespace)} AND type = {bound.text(event_type)}"
+        " GROUP BY source, id HAVING argMax(voided, version) = 1"
+    )
+    if supposed is not None and supposed.restored:
+        voided += f" AND (source, id) NOT IN ({_listed(supposed.restored, bound)})"
+    condition = f"(source, id) NOT IN ({voided})"
+    if supposed is not None and supposed.voided:
+        condition += f" AND (source, id) NOT IN ({_listed(supposed.voided, bound)})"
+    return condition
+
+
+def voided(namespace: str, bound: Bound, *, wanted: bool) -> str:
+    """Return the condition that an event of any type is voided, or is not."""
+    return (
+        f"(type, source, id) {'' if wanted else 'NOT '}IN (SELECT type, source, id FROM om_event_voids"
+        f" WHERE namespace = {bound.text(namespace)} GROUP BY type, source, id HAVING argMax(voided, version) = 1)"
+    )
+
+
+def listed(keys: Sequence[EventKey], bound: Bound) -> str:
+    """Return the condition that an event is one of these."""
+    return f"(source, id) IN ({_listed(keys, bound)})"
+
+
+def _listed(keys: Sequence[EventKey], bound: Bound) -> str:
+    sources, ids = bound.texts([source for source, _ in keys]), bound.texts([one for _, one in keys])
+    return f"SELECT pair.1, pair.2 FROM (SELECT arrayJoin(arrayZip({sources}, {ids})) AS pair)"
+
+
 @dataclass(frozen=True, slots=True)
 class Value:
     """What lies at a path: where slots carry it, and how else it is read."""

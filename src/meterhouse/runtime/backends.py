@@ -64,7 +64,7 @@ async def running(settings: Settings, progress: Progress) -> AsyncIterator[Backe
             progress(f"Starting ClickHouse in {settings.data_dir / 'clickhouse'}")
             clickhouse = ClickHouse(await asyncio.to_thread(_embedded_url, settings.data_dir))
         else:
-            clickhouse = ClickHouse(settings.clickhouse_url)
+            clickhouse = ClickHouse(settings.clickhouse_url, cluster=settings.clickhouse_cluster)
         stack.push_async_callback(clickhouse.close)
         if settings.auto_migrate:
             await clickhouse.migrate()

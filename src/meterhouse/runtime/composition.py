@@ -33,7 +33,9 @@ from meterhouse.kernel.jobs import DueWork, JobHandler
 from meterhouse.kernel.testclock import SimulatedTime
 from meterhouse.kernel.worker import JobWorker
 from meterhouse.ledger import accounts
+from meterhouse.metering import jobs as metering_jobs
 from meterhouse.metering import meters
+from meterhouse.metering.corrections import Corrections
 from meterhouse.metering.events.embedded import EmbeddedLog
 from meterhouse.metering.events.kafka import KafkaLog
 from meterhouse.metering.events.log import EventLog
@@ -102,7 +104,7 @@ async def build(settings: Settings, backends: Backends, log: EventLog) -> Applic
     sink = Sink(log, backends.clickhouse, db)
     apps = InstalledApps()
     profiles = Profiles(apps)
-    queries = MeterQueries(backends.clickhouse)
+    queries = MeterQueries(backends.clickhouse, max_rows=settings.query_max_rows)
     charges = Charges(
         ClickHouseUsage(queries),
         profiles,
@@ -126,6 +128,7 @@ async def build(settings: Settings, backends: Backends, log: EventLog) -> Applic
             *charge_jobs.handlers(db, charges),
             *credit_jobs.handlers(db),
             *sync_jobs.handlers(db, sync),
+            *metering_jobs.handlers(db, backends.clickhouse, log),
             JobHandler(INVOICE_CREATED, _refill(db, sync)),
         ],
     )
@@ -149,6 +152,7 @@ async def build(settings: Settings, backends: Backends, log: EventLog) -> Applic
         event_log=log,
         meter_queries=queries,
         stored_events=StoredEvents(backends.clickhouse),
+        corrections=Corrections(db, backends.clickhouse, queries, log),
         tracked_queries=TrackedQueries(db, queries),
         portal=_portal(settings),
         credits_enabled=settings.credits_enabled,

@@ -1,7 +1,8 @@
 """v1 events: taking them in and listing them (metering sections 3 and 11)."""
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 
 import orjson
@@ -19,9 +20,10 @@ from meterhouse.customers.customer import Customer
 from meterhouse.kernel import clock
 from meterhouse.kernel.db import ReadSession
 from meterhouse.kernel.errors import FeatureDisabled, InvalidInput
-from meterhouse.metering import filters, meters, validation
+from meterhouse.metering import filters, meters, validation, voids
 from meterhouse.metering.filters import Filter, Operator
-from meterhouse.metering.listing import EventQuery, Instants, StoredEvent, StoredEvents
+from meterhouse.metering.listing import EventQuery, Instants, InstantTest, StoredEvent, StoredEvents
+from meterhouse.metering.voids import VoidState
 
 router = APIRouter(tags=["Events"])
 
@@ -124,20 +126,28 @@ async def list_events(
         raise InvalidInput("ingestedAtTo must not be before ingestedAtFrom")
     texts = {"id": Filter(Operator.CONTAINS, (event_id,)) if event_id else None}
     texts["subject"] = filters.eq(subject) if subject else None
-    lows = {Instants.TIME: from_ or oldest, Instants.INGESTED_AT: ingested_at_from}
-    highs = {Instants.TIME: to, Instants.INGESTED_AT: ingested_at_to}
+    instants = {
+        Instants.TIME: _between(from_ or oldest, to),
+        Instants.INGESTED_AT: _between(ingested_at_from, ingested_at_to),
+    }
     async with services.db.read() as session:
-        filtered = await _customers(session, namespace, customer_id or ()) if customer_id else None
+        filtered = await owners_of(session, namespace, customer_id or ()) if customer_id else None
     query = EventQuery(
         namespace,
         limit,
         filters={name: one for name, one in texts.items() if one is not None},
-        not_before={name: at for name, at in lows.items() if at is not None},
-        before={name: at for name, at in highs.items() if at is not None},
+        instants={name: test for name, test in instants.items() if test is not None},
         subjects=None if filtered is None else list(filtered),
     )
     found = await event_service(services).list_events(query)
-    return Response(orjson.dumps(await show(services, namespace, found, filtered)), media_type="application/json")
+    shown = [show(entry) for entry in await explain(services, namespace, found, filtered)]
+    return Response(orjson.dumps(shown), media_type="application/json")
+
+
+def _between(start: datetime | None, end: datetime | None) -> InstantTest | None:
+    tests = [InstantTest(Operator.GTE, start)] if start else []
+    tests += [InstantTest(Operator.LT, end)] if end else []
+    return InstantTest(Operator.AND, parts=tuple(tests)) if tests else None
 
 
 def event_service(services: Services) -> StoredEvents:
@@ -151,8 +161,12 @@ def event_service(services: Services) -> StoredEvents:
     return services.stored_events
 
 
-async def _customers(session: ReadSession, namespace: str, ids: Sequence[str]) -> dict[str, Customer]:
-    """Return the customers of a filter by the subjects that count for them."""
+async def owners_of(session: ReadSession, namespace: str, ids: Sequence[str]) -> dict[str, Customer]:
+    """Return the customers of a filter by the subjects that count for them.
+
+    Raises:
+        InvalidInput: a customer does not exist.
+    """
     found = await customers.find_many(session, namespace, ids)
     for customer_id in ids:
         if customer_id not in found:
@@ -160,10 +174,24 @@ async def _customers(session: ReadSession, namespace: str, ids: Sequence[str]) -
     return {subject: found[one] for one in ids for subject in found[one].usage_subjects()}
 
 
-async def show(
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """A stored event with what is known of it when it is read.
+
+    Attributes:
+        problems: what keeps it from counting, apart from being voided.
+    """
+
+    event: StoredEvent
+    customer_id: str | None
+    problems: Sequence[str]
+    void: VoidState | None
+
+
+async def explain(
     services: Services, namespace: str, found: Sequence[StoredEvent], filtered: Mapping[str, Customer] | None
-) -> list[dict[str, object]]:
-    """Show events with their customers and what keeps them from counting.
+) -> list[Explained]:
+    """Find the customers of events and what keeps them from counting.
 
     Args:
         filtered: the customers of the filter in use, by subject; they show as the customers of its events.
@@ -176,22 +204,30 @@ async def show(
             event_type: await meters.of_event_type(session, namespace, event_type)
             for event_type in sorted({event.type for event in found})
         }
-    shown = []
+        voided = await voids.states(session, namespace, found)
+    explained = []
     for event in found:
         owner = owners.get(event.subject)
         problems = validation.messages(
             event.type, event.data, event.subject, by_type[event.type], has_customer=owner is not None
         )
-        entry: dict[str, object] = {
-            "event": cloud_event(event),
-            "ingestedAt": format_instant(event.ingested_at),
-            "storedAt": format_instant(event.stored_at),
-        }
-        if owner is not None:
-            entry["customerId"] = owner.id
-        if problems:
-            entry["validationError"] = "\n".join(problems)
-        shown.append(entry)
+        customer_id = None if owner is None else owner.id
+        explained.append(Explained(event, customer_id, problems, voided.get(voids.voidable(event))))
+    return explained
+
+
+def show(entry: Explained) -> dict[str, object]:
+    """Show an event as v1 and v2 do."""
+    shown: dict[str, object] = {
+        "event": cloud_event(entry.event),
+        "ingestedAt": format_instant(entry.event.ingested_at),
+        "storedAt": format_instant(entry.event.stored_at),
+    }
+    if entry.customer_id is not None:
+        shown["customerId"] = entry.customer_id
+    problems = [*entry.problems, *([f"event is voided: {entry.void.reason}"] if entry.void else [])]
+    if problems:
+        shown["validationError"] = "\n".join(problems)
     return shown
 
 

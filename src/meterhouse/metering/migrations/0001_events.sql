@@ -1,7 +1,8 @@
 -- Raw events and the keys that keep each of them single. Times have microseconds, because billing asks for what was
 -- stored strictly before an instant. fsync: an insert is acknowledged to the event log, which then forgets the event.
--- The deduplication window makes an insert that the client's transport repeats happen once.
-CREATE TABLE IF NOT EXISTS om_events (
+-- The deduplication window makes an insert that the client's transport repeats happen once. Words after a dollar sign
+-- are filled in by `clickhouse.rendered`.
+CREATE TABLE IF NOT EXISTS om_events $on_cluster (
     namespace LowCardinality(String),
     id String CODEC(ZSTD(1)),
     type LowCardinality(String),
@@ -35,16 +36,16 @@ CREATE TABLE IF NOT EXISTS om_events (
     INDEX stored stored_at TYPE minmax GRANULARITY 4,
     INDEX slots slots_version TYPE minmax GRANULARITY 1,
     INDEX log log_position TYPE minmax GRANULARITY 1
-) ENGINE = MergeTree
+) ENGINE = ${replicated}MergeTree
 PARTITION BY toYYYYMM(time)
 ORDER BY (namespace, type, subject, toStartOfHour(time))
-SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, non_replicated_deduplication_window = 1000;
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, $window = 1000;
 
 -- added_at is the engine's own clock, not the clock of the house: a simulated past must not expire keys.
-CREATE TABLE IF NOT EXISTS om_event_keys (
+CREATE TABLE IF NOT EXISTS om_event_keys $on_cluster (
     key_hash FixedString(16) CODEC(NONE),
     added_at DateTime DEFAULT now() CODEC(Delta, LZ4)
-) ENGINE = MergeTree
+) ENGINE = ${replicated}MergeTree
 ORDER BY key_hash
 TTL added_at + INTERVAL 32 DAY
 SETTINGS index_granularity = 256, min_compress_block_size = 4096, max_compress_block_size = 8192,

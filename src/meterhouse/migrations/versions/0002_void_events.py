@@ -24,7 +24,13 @@ def upgrade() -> None:
         sa.Column("recorded_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("reason", sa.String(), nullable=False),
         sa.Column("actor", sa.String(), nullable=False),
+        sa.Column("replacement_source", sa.String(), nullable=True),
+        sa.Column("replacement_id", sa.String(), nullable=True),
         sa.CheckConstraint("reason <> '' AND actor <> ''", name=op.f("ck_event_voids_explained")),
+        sa.CheckConstraint(
+            "(replacement_source IS NULL) = (replacement_id IS NULL) AND (voided OR replacement_id IS NULL)",
+            name=op.f("ck_event_voids_replacement"),
+        ),
         sa.PrimaryKeyConstraint("version", name=op.f("pk_event_voids")),
     )
     op.create_index("ix_event_voids_event", "event_voids", ["event_key", "version"], unique=False)
