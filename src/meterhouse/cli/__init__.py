@@ -1,8 +1,8 @@
-"""The command line: `meterhouse serve`, `demo`, `migrate`, `openapi`."""
+"""The command line: `meterhouse serve`, `demo`, `migrate`, `dead-letters`, `openapi`."""
 
 import typer
 
-from meterhouse.cli import demo, migrate, openapi, serve
+from meterhouse.cli import dead_letters, demo, migrate, openapi, serve
 
 app = typer.Typer(
     help="Meterhouse, a self-hosted metering and billing server. Start with: meterhouse serve",
@@ -14,6 +14,7 @@ app = typer.Typer(
 app.command("serve")(serve.serve)
 app.command("demo")(demo.demo)
 app.command("migrate")(migrate.migrate)
+app.add_typer(dead_letters.app, name="dead-letters")
 app.command("openapi")(openapi.openapi)
 
 

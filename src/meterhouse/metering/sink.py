@@ -1,9 +1,9 @@
 """The sink: takes events out of the log and stores each of them once (design section 6).
 
-Order of writes: events, then their keys, then the position in the log. Whatever dies in between, what was read is read
-again; the keys tell which of it is stored already. A death between events and keys leaves events without keys: they
-carry their log position, so the next owner of the partition finds them at or past the committed position and writes
-their keys before it stores anything.
+Order of writes: dead letters, events, their keys, then the position in the log. Whatever dies in between, what was read
+is read again; the keys tell which of it is stored already. A death between events and keys leaves events without keys:
+they carry their log position, so the next owner of the partition finds them at or past the committed position and
+writes their keys before it stores anything (`ownership`).
 """
 
 import asyncio
@@ -16,42 +16,46 @@ import structlog
 from meterhouse.kernel import clock
 from meterhouse.kernel.db import Database
 from meterhouse.kernel.errors import Unavailable
-from meterhouse.kernel.ids import new_id
-from meterhouse.metering import repository
+from meterhouse.metering import deadletters, metrics, repository
 from meterhouse.metering.clickhouse import ClickHouse
+from meterhouse.metering.deadletters import Refused
 from meterhouse.metering.events import event as events
 from meterhouse.metering.events.event import Event
 from meterhouse.metering.events.log import Batch, EventConsumer, EventLog, Record
 from meterhouse.metering.keys import KeyStore, event_key
+from meterhouse.metering.ownership import Ownership, insert_name
 from meterhouse.metering.rows import to_table
 
 log = structlog.get_logger(__name__)
 
 OnStored = Callable[[str, set[str]], Awaitable[None]]
+Decoded = tuple[Record, Event]
 
 # Events of one insert: large enough that its fixed cost does not matter, small enough to hold in memory with ease.
 FLUSH_EVENTS = 10_000
+# The same for events that are large: a batch is held several times over while it becomes columns.
+FLUSH_BYTES = 32 * 1024 * 1024
 # Waiting for the log when it is idle; a new event ends the wait.
 POLL_WAIT_SECONDS = 1.0
 # From one insert to the next while events keep coming: every insert makes a part that has to be merged later. The first
 # event after a quiet time is stored at once.
 FLUSH_INTERVAL_SECONDS = 0.1
+# From one announcement of changed subjects to the next: those of several flushes are told together.
+ANNOUNCE_SECONDS = 1.0
 # Pause after a failure, doubled up to the longest.
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.1, 5.0
-# How long a new owner waits for an insert that a dead one left running in the server.
-TAKEOVER_WAIT_SECONDS = 30.0
-# Events looked at in one step of a repair. Usually there are none; a new consumer group has all of them.
-REPAIR_EVENTS = 50_000
-_QUERY_ID_PREFIX = "meterhouse-sink-"
 
 
 class Sink:
     """Stores events. One per process; several processes divide the partitions among them.
 
     Args:
-        db: where the slots of meters are kept.
-        on_stored: told, after each flush, which subjects of which namespace have new events. Best effort: a failure
+        db: where the slots of meters and the dead letters are kept.
+        on_stored: told, soon after a flush, which subjects of which namespace have new events. Best effort: a failure
             is logged, and a crash in between loses the call.
+
+    Attributes:
+        lag: records that were yet to be read when the sink last looked.
     """
 
     def __init__(
@@ -62,8 +66,12 @@ class Sink:
         self._db = db
         self._on_stored = on_stored
         self._keys = KeyStore(clickhouse)
+        self._ownership = Ownership(clickhouse, self._keys)
         self._stored: dict[int, int] = {}
         self._progress = asyncio.Condition()
+        self._changed: dict[str, set[str]] = {}
+        self._announce_at = 0.0
+        self.lag = 0
 
     async def run(self) -> None:
         """Store events until cancelled. A batch that is being stored is finished first."""
@@ -72,10 +80,13 @@ class Sink:
         try:
             while True:
                 try:
-                    batch = await consumer.poll(FLUSH_EVENTS, POLL_WAIT_SECONDS)
+                    batch = await consumer.poll(FLUSH_EVENTS, FLUSH_BYTES, POLL_WAIT_SECONDS)
                     await _finish(self._accept(consumer, batch))
+                    await self._announce()
+                    self.lag = await consumer.waiting()
+                    metrics.LAG.set(self.lag)
                     pause = FIRST_PAUSE_SECONDS
-                    if 0 < len(batch.records) < FLUSH_EVENTS:
+                    if batch.records and not self.lag:
                         await asyncio.sleep(FLUSH_INTERVAL_SECONDS)
                 except Exception as error:
                     log.error("events are not stored, trying again", pause=pause, exc_info=error)
@@ -103,104 +114,107 @@ class Sink:
 
     async def _accept(self, consumer: EventConsumer, batch: Batch) -> None:
         if batch.taken_over:
-            await self._take_over(batch.taken_over)
+            await self._ownership.take(batch.taken_over)
+            await self._advance(batch.taken_over)
         if batch.records:
-            decoded = [(record, event) for record in batch.records if (event := _decoded(record)) is not None]
+            decoded = await self.decode(batch.records)
             await self.store(decoded)
-            position = {record.partition: record.position + 1 for record in batch.records}
-            await consumer.commit(position)
-            await self._advance(position)
-            await self._tell([event for _, event in decoded])
+            positions = {record.partition: record.position + 1 for record in batch.records}
+            await self.commit(consumer, positions)
+            await self._advance(positions)
+            for _, event in decoded:
+                self._changed.setdefault(event.namespace, set()).add(event.subject)
 
     async def _advance(self, positions: Mapping[int, int]) -> None:
         async with self._progress:
             self._stored.update(positions)
             self._progress.notify_all()
 
-    async def _take_over(self, committed: Mapping[int, int]) -> None:
-        await self._wait_for_orphans()
-        for partition, position in committed.items():
-            await self._repair(partition, position)
-        await self._keys.load()
-        await self._advance(committed)
+    async def decode(self, records: Sequence[Record]) -> list[Decoded]:
+        """Read the events out of records. Records that hold none are put aside, or they would block all that follow."""
+        decoded: list[Decoded] = []
+        refused: list[Refused] = []
+        for record in records:
+            try:
+                event = events.from_payload(record.payload, namespace=record.namespace, ingested_at=record.ingested_at)
+                decoded.append((record, event))
+            except ValueError as error:
+                refused.append(Refused(record, str(error)))
+        await self._put_aside(refused)
+        return decoded
 
-    async def _wait_for_orphans(self) -> None:
-        """Wait for inserts of a sink that died: the server finishes them, and only then are they seen by a repair."""
-        running = (
-            "SELECT count() FROM system.processes WHERE startsWith(query_id, {prefix:String})"
-            " AND elapsed >= {waited:Float64}"
-        )
-        waited = 0.0
-        while waited < TAKEOVER_WAIT_SECONDS:
-            ((count,),) = await self._clickhouse.query(running, {"prefix": _QUERY_ID_PREFIX, "waited": waited})
-            if not count:
-                return
-            await asyncio.sleep(FIRST_PAUSE_SECONDS)
-            waited += FIRST_PAUSE_SECONDS
-        await self._clickhouse.command(
-            "KILL QUERY WHERE startsWith(query_id, {prefix:String}) AND elapsed >= {waited:Float64} SYNC",
-            {"prefix": _QUERY_ID_PREFIX, "waited": waited},
-        )
+    async def _put_aside(self, refused: Sequence[Refused]) -> None:
+        if refused:
+            async with self._db.write() as session:
+                count = await deadletters.add(session, refused)
+            metrics.DEAD_LETTERED.inc(count)
+            log.error("records became dead letters", count=count, reason=refused[0].reason)
 
-    async def _repair(self, partition: int, position: int) -> None:
-        while True:
-            rows = await self._clickhouse.query(
-                "SELECT namespace, source, id, log_position FROM om_events"
-                " WHERE log_partition = {partition:UInt32} AND log_position >= {position:UInt64}"
-                " ORDER BY log_position LIMIT {limit:UInt32}",
-                {"partition": partition, "position": position, "limit": REPAIR_EVENTS},
-            )
-            keys = list({event_key(*row[:3]) for row in rows})
-            known = await self._keys.known(keys)
-            missing = [key for key in keys if key not in known]
-            if missing:
-                log.info("writing keys of events that a stopped sink left", partition=partition, count=len(missing))
-            await self._keys.add(missing)
-            if len(rows) < REPAIR_EVENTS:
-                return
-            position = rows[-1][3]
-
-    async def store(self, decoded: Sequence[tuple[Record, Event]]) -> None:
+    async def store(self, decoded: Sequence[Decoded]) -> None:
         """Store the new events, and their keys. Of several with one key the first is taken."""
-        fresh: dict[bytes, tuple[Record, Event]] = {}
+        fresh: dict[bytes, Decoded] = {}
         for record, event in decoded:
             fresh.setdefault(event_key(event.namespace, event.source, event.id), (record, event))
         known = await self._keys.known(list(fresh))
         new = {key: value for key, value in fresh.items() if key not in known}
+        metrics.DUPLICATE.inc(len(decoded) - len(new))
         if not new:
             return
+        table = await self._laid_out(new)
+        if table.num_rows:
+            await self.insert_events(table)
+            await self.insert_keys(list(new))
+        metrics.STORED.inc(len(new))
+        now = clock.now()
+        for ingested_at in {event.ingested_at for _, event in new.values()}:
+            metrics.AGE.observe(max((now - ingested_at).total_seconds(), 0))
+
+    async def _laid_out(self, new: dict[bytes, Decoded]) -> pa.Table:
+        """Return the rows of events. One that cannot be laid out is put aside and taken out of `new`."""
         types = {(event.namespace, event.type) for _, event in new.values()}
         async with self._db.read() as session:
             slots = await repository.slots_of(session, types)
             stored_at = clock.now()
-        table = await asyncio.to_thread(to_table, list(new.values()), slots, stored_at)
-        await self.insert_events(table)
-        await self._keys.add(list(new))
+
+        def table(decoded: Sequence[Decoded]) -> pa.Table:
+            return to_table(decoded, slots, stored_at, self._ownership.marks)
+
+        try:
+            return await asyncio.to_thread(table, list(new.values()))
+        except Exception as failure:
+            log.error("events cannot be laid out, looking for the one that is to blame", exc_info=failure)
+            refused: list[Refused] = []
+            for key, one in list(new.items()):
+                try:
+                    table([one])
+                except Exception as error:  # noqa: BLE001 - whatever it is, it would come back at every attempt
+                    refused.append(Refused(one[0], repr(error)))
+                    del new[key]
+            await self._put_aside(refused)
+            return await asyncio.to_thread(table, list(new.values()))
 
     async def insert_events(self, table: pa.Table) -> None:
-        """Insert the rows of events."""
-        await self._clickhouse.insert("om_events", table, name=_QUERY_ID_PREFIX + new_id())
+        """Insert the rows of events; refused by the engine when another sink owns a partition of theirs by now."""
+        await self._clickhouse.insert("om_events", table, name=insert_name())
 
-    async def _tell(self, stored: Sequence[Event]) -> None:
-        if self._on_stored is None:
+    async def insert_keys(self, keys: Sequence[bytes]) -> None:
+        """Insert the keys of stored events."""
+        await self._keys.add(keys)
+
+    async def commit(self, consumer: EventConsumer, positions: Mapping[int, int]) -> None:
+        """Let the log forget what is stored."""
+        await consumer.commit(positions)
+
+    async def _announce(self) -> None:
+        now = asyncio.get_running_loop().time()
+        if self._on_stored is None or not self._changed or now < self._announce_at:
             return
-        subjects: dict[str, set[str]] = {}
-        for event in stored:
-            subjects.setdefault(event.namespace, set()).add(event.subject)
-        for namespace, found in subjects.items():
+        changed, self._changed, self._announce_at = self._changed, {}, now + ANNOUNCE_SECONDS
+        for namespace, subjects in changed.items():
             try:
-                await self._on_stored(namespace, found)
+                await self._on_stored(namespace, subjects)
             except Exception as error:
                 log.error("stored events could not be announced", namespace=namespace, exc_info=error)
-
-
-def _decoded(record: Record) -> Event | None:
-    try:
-        return events.from_payload(record.payload, namespace=record.namespace, ingested_at=record.ingested_at)
-    except ValueError as error:
-        # Not written by this server. It is passed over for good, or it would block all that follow.
-        log.error("record is no event", partition=record.partition, position=record.position, error=str(error))
-        return None
 
 
 async def _finish(work: Awaitable[None]) -> None:

@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from meterhouse.api import problems
 from meterhouse.kernel import clock
 from meterhouse.kernel.errors import DomainError, TooLarge
+from meterhouse.metering import metrics
 from meterhouse.metering.events import event as events
 from meterhouse.metering.events.event import Event
 from meterhouse.metering.events.log import EventLog
@@ -29,22 +30,40 @@ class _Disconnected(Exception):
 
 
 async def accept(
-    event_log: EventLog, namespace: str, body: bytes, content_type: str | None, *, version: problems.Version = "v1"
+    event_log: EventLog,
+    namespace: str,
+    body: bytes,
+    content_type: str | None,
+    *,
+    version: problems.Version = "v1",
+    max_events: int = events.MAX_BATCH_EVENTS,
 ) -> None:
     """Decode a request body and append its events; returning means they are durable.
 
     Raises:
         InvalidInput: an event breaks a rule; nothing of the body is kept.
-        TooLarge: the body is above the limit.
+        TooLarge: there are more than `max_events`, or one is too large for the log.
         Unavailable: the log does not acknowledge.
     """
     found: Sequence[Event] = events.decode(
-        body, content_type, namespace=namespace, received_at=clock.now(), extensions=version == "v1"
+        body,
+        content_type,
+        namespace=namespace,
+        received_at=clock.now(),
+        extensions=version == "v1",
+        max_events=max_events,
     )
     await event_log.append(found)
+    metrics.ACCEPTED.inc(len(found))
 
 
-def ingest_app(event_log: EventLog, namespace: str, *, version: problems.Version = "v1") -> ASGIApp:
+def ingest_app(
+    event_log: EventLog,
+    namespace: str,
+    *,
+    version: problems.Version = "v1",
+    max_events: int = events.MAX_BATCH_EVENTS,
+) -> ASGIApp:
     """Build what answers `POST /api/v1/events`, or with version v3 `POST /api/v3/openmeter/events`.
 
     Mount it where the path and the method are already decided: it looks at neither.
@@ -57,7 +76,8 @@ def ingest_app(event_log: EventLog, namespace: str, *, version: problems.Version
     async def ingest(scope: Scope, receive: Receive, send: Send) -> None:
         try:
             body = await _body(receive)
-            await accept(event_log, namespace, body, Headers(scope=scope).get("content-type"), version=version)
+            content_type = Headers(scope=scope).get("content-type")
+            await accept(event_log, namespace, body, content_type, version=version, max_events=max_events)
         except _Disconnected:
             return
         except DomainError as error:

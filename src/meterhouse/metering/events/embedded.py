@@ -7,6 +7,7 @@ commit goes over the connection that holds it, so a reader that lost the lock ca
 
 import asyncio
 import contextlib
+from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -28,6 +29,17 @@ PARTITION = 0
 POLL_SECONDS = 0.2
 # Events of one COPY. More would only delay the first of them.
 GROUP_LIMIT = 50_000
+# Events that may wait for their COPY in this process while Postgres is slow or away; beyond it, appends are refused.
+# One append is always taken, however large.
+WAITING_LIMIT = 200_000
+
+# As many rows as have not yet `bytes` before them, so at least one, however large.
+_READ = text(
+    "SELECT position, namespace, ingested_at, payload FROM ("
+    " SELECT *, sum(octet_length(payload)) OVER (ORDER BY position ROWS UNBOUNDED PRECEDING) AS size FROM ("
+    "  SELECT * FROM event_log WHERE position >= :next ORDER BY position LIMIT :limit) AS next) AS measured"
+    " WHERE size - octet_length(payload) < :bytes ORDER BY position"
+)
 
 _READER_LOCK = 0x6D65_7465_7268_6C67  # any number that nothing else locks
 
@@ -39,7 +51,8 @@ class EmbeddedLog:
 
     def __init__(self, db: Database) -> None:
         self._db = db
-        self._waiting: list[tuple[Sequence[Event], asyncio.Future[None]]] = []
+        self._waiting: deque[tuple[Sequence[Event], asyncio.Future[None]]] = deque()
+        self._waiting_events = 0
         self._writer: asyncio.Task[None] | None = None
         self.appended = asyncio.Event()
 
@@ -47,12 +60,15 @@ class EmbeddedLog:
         """Append all events; returning means Postgres committed them.
 
         Raises:
-            Unavailable: Postgres does not acknowledge in time.
+            Unavailable: Postgres does not acknowledge in time, or too much waits for it already.
         """
         if not events:
             return
+        if self._waiting and self._waiting_events + len(events) > WAITING_LIMIT:
+            raise Unavailable("too many events wait for the event log")
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((events, done))
+        self._waiting_events += len(events)
         if self._writer is None or self._writer.done():
             self._writer = asyncio.create_task(self._write_waiting(), name="event log writer")
         try:
@@ -64,8 +80,14 @@ class EmbeddedLog:
         while self._waiting:
             group, count = [], 0
             while self._waiting and count < GROUP_LIMIT:
-                group.append(self._waiting.pop(0))
-                count += len(group[-1][0])
+                events, done = self._waiting.popleft()
+                self._waiting_events -= len(events)
+                # Who gave up waiting was refused, and will send the events again.
+                if not done.done():
+                    group.append((events, done))
+                    count += len(events)
+            if not group:
+                continue
             try:
                 await self._write([event for events, _ in group for event in events])
             except Exception as error:
@@ -106,6 +128,14 @@ class EmbeddedLog:
             )
         return {PARTITION: found or 0}
 
+    async def ping(self) -> None:
+        """Return when Postgres answers. See `EventLog.ping`."""
+        try:
+            async with self._db.read():
+                pass  # beginning a transaction is a round trip
+        except (DBAPIError, InterfaceError, OSError) as error:
+            raise Unavailable("the event log does not answer") from error
+
     async def close(self) -> None:
         """Finish the appends that are under way."""
         if self._writer is not None:
@@ -121,15 +151,15 @@ class _Reader:
         self._connection: AsyncConnection | None = None
         self._next: int | None = None
 
-    async def poll(self, limit: int, wait: float) -> Batch:
+    async def poll(self, limit: int, limit_bytes: int, wait: float) -> Batch:
         """Return the next records. See `EventConsumer.poll`."""
         try:
-            return await self._poll(limit, wait)
+            return await self._poll(limit, limit_bytes, wait)
         except (DBAPIError, InterfaceError, OSError) as error:
             await self._let_go()
             raise Unavailable("the event log cannot be read") from error
 
-    async def _poll(self, limit: int, wait: float) -> Batch:
+    async def _poll(self, limit: int, limit_bytes: int, wait: float) -> Batch:
         if self._connection is None and not await self._take():
             await asyncio.sleep(min(wait, POLL_SECONDS))
             return Batch()
@@ -139,7 +169,7 @@ class _Reader:
         deadline = asyncio.get_running_loop().time() + wait
         while True:
             self._appended.clear()
-            records = await self._read(limit)
+            records = await self._read(limit, limit_bytes)
             left = deadline - asyncio.get_running_loop().time()
             if records or left <= 0:
                 return Batch(records=records)
@@ -162,21 +192,25 @@ class _Reader:
         )
         return int(position or 0)
 
-    async def _read(self, limit: int) -> list[Record]:
+    async def _read(self, limit: int, limit_bytes: int) -> list[Record]:
         assert self._connection is not None
         assert self._next is not None
-        rows = (
-            await self._connection.execute(
-                text(
-                    "SELECT position, namespace, ingested_at, payload FROM event_log"
-                    " WHERE position >= :next ORDER BY position LIMIT :limit"
-                ),
-                {"next": self._next, "limit": limit},
-            )
-        ).all()
+        rows = (await self._connection.execute(_READ, {"next": self._next, "limit": limit, "bytes": limit_bytes})).all()
         if rows:
             self._next = rows[-1].position + 1
         return [Record(PARTITION, row.position, row.namespace, row.ingested_at, row.payload) for row in rows]
+
+    async def waiting(self) -> int:
+        """Count the records not read yet. See `EventConsumer.waiting`."""
+        if self._connection is None or self._next is None:
+            return 0
+        try:
+            # Positions have no gaps but those of appends that failed, so their distance is count enough.
+            last = await self._scalar("SELECT max(position) FROM event_log")
+        except (DBAPIError, InterfaceError, OSError) as error:
+            await self._let_go()
+            raise Unavailable("the event log cannot be read") from error
+        return 0 if last is None else max(last + 1 - self._next, 0)
 
     async def commit(self, positions: Mapping[int, int]) -> None:
         """Forget the records below the position. See `EventConsumer.commit`."""

@@ -43,8 +43,12 @@ class Batch:
 class EventConsumer(Protocol):
     """Reads partitions of the log. Not safe for concurrent use."""
 
-    async def poll(self, limit: int, wait: float) -> Batch:
+    async def poll(self, limit: int, limit_bytes: int, wait: float) -> Batch:
         """Return up to `limit` records, waiting up to `wait` seconds for the first.
+
+        Args:
+            limit_bytes: of payload; no more records are added once they have as many. What is read in one step may go
+                beyond it.
 
         Raises:
             Unavailable: the log does not answer; polling again is right.
@@ -61,6 +65,14 @@ class EventConsumer(Protocol):
 
     def rewind(self) -> None:
         """Go back to the committed positions: the next poll reports every partition as taken over again."""
+        ...
+
+    async def waiting(self) -> int:
+        """Count the records of this consumer's partitions that it has not read yet, as far as is known at once.
+
+        Raises:
+            Unavailable: the log does not answer.
+        """
         ...
 
     async def close(self) -> None:
@@ -86,6 +98,14 @@ class EventLog(Protocol):
 
     async def end(self) -> Mapping[int, int]:
         """Return, by partition, the position after the last acknowledged record."""
+        ...
+
+    async def ping(self) -> None:
+        """Return when the log answers.
+
+        Raises:
+            Unavailable: it does not.
+        """
         ...
 
     async def close(self) -> None:
