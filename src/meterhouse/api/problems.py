@@ -73,7 +73,9 @@ class ProblemV1(BaseModel):
     status: int = Field(description="The HTTP status.")
     detail: str = Field(description="What went wrong and what to do about it.")
     instance: str = Field(description="Names this request, for the logs.")
-    extensions: dict[str, Any] = Field(description="Structured facts, such as `validationErrors`.")
+    extensions: dict[str, Any] = Field(
+        default_factory=dict, description="Structured facts, such as `validationErrors`; absent when there are none."
+    )
 
 
 class InvalidParameterError(InvalidInput):

@@ -54,7 +54,8 @@ class Bound:
 
     def instant(self, value: datetime) -> str:
         """Bind an instant, to the microsecond."""
-        return self.bind(value.strftime("%Y-%m-%d %H:%M:%S.%f"), "DateTime64(6, 'UTC')")
+        # Not strftime, which writes the year 721 with three digits.
+        return self.bind(value.isoformat(" ", "microseconds")[:26], "DateTime64(6, 'UTC')")
 
 
 EventKey = tuple[str, str]  # source, id
