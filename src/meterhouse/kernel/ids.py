@@ -9,6 +9,14 @@ from ulid import ULID
 from meterhouse.kernel import clock
 
 _RANDOM_BITS = 80
+# Crockford's base 32, two characters at a time: ids are made for every event and request.
+_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_PAIRS = tuple(high + low for high in _ALPHABET for low in _ALPHABET)
+_PAIR_BITS = 10
+_PAIR_MASK = (1 << _PAIR_BITS) - 1
+# What one prefix serves: ids of one millisecond differ in their last bits only.
+_TAIL_BITS = 2 * _PAIR_BITS
+_ID_PAIRS = 13
 
 
 class _MonotonicUlids:
@@ -21,6 +29,8 @@ class _MonotonicUlids:
         self._lock = threading.Lock()
         self._last_ms = -1
         self._last_random = 0
+        self._head = -1
+        self._prefix = ""
 
     def next(self) -> str:
         ms = int(clock.now().timestamp() * 1000)
@@ -31,7 +41,15 @@ class _MonotonicUlids:
                 # The top bit stays free so that counting up can never overflow into the timestamp.
                 self._last_ms, self._last_random = ms, secrets.randbits(_RANDOM_BITS - 1)
             value = (ms << _RANDOM_BITS) | self._last_random
-        return str(ULID.from_bytes(value.to_bytes(16, "big")))
+            head = value >> _TAIL_BITS
+            if head != self._head:
+                self._head, self._prefix = head, _base32(head, _ID_PAIRS - 2)
+            prefix = self._prefix
+        return prefix + _PAIRS[value >> _PAIR_BITS & _PAIR_MASK] + _PAIRS[value & _PAIR_MASK]
+
+
+def _base32(value: int, pairs: int) -> str:
+    return "".join([_PAIRS[value >> shift & _PAIR_MASK] for shift in range((pairs - 1) * _PAIR_BITS, -1, -_PAIR_BITS)])
 
 
 _ulids = _MonotonicUlids()

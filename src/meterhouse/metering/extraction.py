@@ -29,6 +29,8 @@ _DOUBLE_DIGITS = 15
 _INTEGER_DIGITS = 18
 
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+# What fits as it stands.
+_FITTING_NUMBER = re.compile(r"[0-9]{1,19}(?:\.[0-9]{1,19})?")
 _TOKENS = re.compile(r'"(?:[^"\\]|\\.)*"|-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?', re.DOTALL)
 _PLAIN_TOKEN = re.compile(r"-?(?P<whole>[0-9]+)(?:\.(?P<fraction>[0-9]+))?")
 # Cheap test that finds every number a double could change, and some harmless ones.
@@ -118,10 +120,10 @@ def parse(data: str, names: Sequence[str] = ()) -> object:
 def text_at(document: object, path: Path) -> str:
     """Return the first scalar at the path as text: "" when there is none, `null` for null (metering section 8)."""
     for found in path.matches(document):
+        if type(found) is str:
+            return found
         if isinstance(found, Number):
             return _canonical(found)
-        if isinstance(found, str):
-            return found
         if found is None:
             return "null"
         if isinstance(found, bool):
@@ -136,6 +138,8 @@ def number_of(text: str) -> Decimal | None:
 
     Digits after the 19th decimal are cut.
     """
+    if _FITTING_NUMBER.fullmatch(text) is not None:
+        return Decimal(text)
     if not text or _NUMBER.fullmatch(text) is None:
         return None
     try:
