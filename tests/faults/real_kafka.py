@@ -73,6 +73,9 @@ class Broker:
             "transaction.state.log.min.isr": "1",
             "group.initial.rebalance.delay.ms": "0",
             "group.min.session.timeout.ms": "1000",
+            # A broker that was killed is let in again only when its session is over.
+            "broker.session.timeout.ms": "2000",
+            "broker.heartbeat.interval.ms": "500",
             **(settings or {}),
         }
         directory.mkdir(parents=True, exist_ok=True)
