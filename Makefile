@@ -37,6 +37,10 @@ quickstart: install ## Serve on http://localhost:8888 with embedded engines, dat
 test: install ## Run the whole test suite on engines of its own
 	$(BIN)/pytest -q -n $(WORKERS)
 
+.PHONY: test-kafka
+test-kafka: install ## Run the tests on a real Apache Kafka: of METERHOUSE_TEST_KAFKA, else fetched (needs Java and mvn)
+	$(BIN)/pytest -q -m kafka tests/faults
+
 .PHONY: check
 check: install ## Style, types, floors, house rules, migrations, OpenAPI and README drift
 	$(BIN)/ruff check .

@@ -1,8 +1,11 @@
 """The door to ClickHouse."""
 
+from pathlib import Path
+
 import pyarrow as pa
 import pytest
 
+import meterhouse.metering
 from meterhouse.kernel import clock
 from meterhouse.kernel.errors import Unavailable
 from meterhouse.metering.clickhouse import ClickHouse, connection_arguments
@@ -10,11 +13,13 @@ from meterhouse.metering.events.log import Record
 from meterhouse.metering.rows import to_table
 from tests.metering.conftest import event
 
+MIGRATIONS = Path(meterhouse.metering.__path__[0]) / "migrations"
+
 
 def _rows(*times: str) -> pa.Table:
     events = [event(str(i), time) for i, time in enumerate(times)]
     records = [Record(0, i, one.namespace, one.ingested_at, b"") for i, one in enumerate(events)]
-    return to_table(list(zip(records, events, strict=True)), {}, clock.now())
+    return to_table(list(zip(records, events, strict=True)), {}, clock.now(), {})
 
 
 async def test_a_repeated_request_inserts_once(clickhouse: ClickHouse) -> None:
@@ -29,7 +34,9 @@ async def test_migrations_run_once_and_survive_half_a_run(clickhouse: ClickHouse
     await clickhouse.command("TRUNCATE TABLE om_migrations")
     await clickhouse.command("DROP TABLE om_event_keys")
     await clickhouse.migrate()
-    assert list(await clickhouse.query("SELECT name FROM om_migrations")) == [("0001_events.sql",)]
+    assert list(await clickhouse.query("SELECT name FROM om_migrations ORDER BY name")) == [
+        (path.name,) for path in sorted(MIGRATIONS.glob("*.sql"))
+    ]
     assert list(await clickhouse.query("SELECT count() FROM om_event_keys")) == [(0,)]
 
 

@@ -83,7 +83,12 @@ def create_app(services: Services, *, max_body_bytes: int) -> ASGIApp:
     portal = _open_to_all_origins(first)
     hot: dict[str, ASGIApp] = {}
     if services.event_log is not None:
-        hot = {path: ingest_app(services.event_log, services.namespace, version=of) for path, of in INGEST.items()}
+        hot = {
+            path: ingest_app(
+                services.event_log, services.namespace, version=version, max_events=services.max_batch_events
+            )
+            for path, version in INGEST.items()
+        }
 
     async def door(scope: Scope, receive: Receive, send: Send) -> None:
         path: str = scope.get("path", "")

@@ -73,6 +73,11 @@ class ClickHouse:
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="clickhouse")
 
+    @property
+    def replicated(self) -> bool:
+        """Whether the tables are kept on the replicas of a cluster."""
+        return self._cluster is not None
+
     async def query(self, sql: str, parameters: Mapping[str, Any] | None = None) -> Sequence[Row]:
         """Run a SELECT with bound parameters and return its rows.
 

@@ -4,6 +4,9 @@ The log alone cannot promise that: a sink that was stopped in the middle of a ba
 know it. So a new owner first writes a random mark into `om_partition_owners`. From then on the engine refuses every
 insert that carries another mark (the constraint of migration 0002), and what had passed that check before is waited
 for. Then nobody but the new owner writes, and what its predecessor left can be put in order.
+
+On a cluster of replicas there is no mark: a table of marks would have to be the same on all of them at every instant.
+There a sink is fenced by the log alone, which hands a partition over when its owner's session is over.
 """
 
 import asyncio
@@ -44,7 +47,7 @@ class Ownership:
 
     async def take(self, committed: Mapping[int, int]) -> None:
         """Take partitions over from whoever had them, given the positions committed in them."""
-        for partition in committed:
+        for partition in committed if not self._clickhouse.replicated else ():
             mark = 1 + secrets.randbits(63)  # 0 is what a partition without an owner has
             await self._clickhouse.command(
                 "INSERT INTO om_partition_owners (log_partition, mark) SELECT {partition:UInt32}, {mark:UInt64}",

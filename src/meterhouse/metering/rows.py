@@ -35,9 +35,16 @@ class _Layout:
 
 
 def to_table(
-    events: Sequence[tuple[Record, Event]], slots: Mapping[EventType, Sequence[Slot]], stored_at: datetime
+    events: Sequence[tuple[Record, Event]],
+    slots: Mapping[EventType, Sequence[Slot]],
+    stored_at: datetime,
+    marks: Mapping[int, int],
 ) -> pa.Table:
-    """Lay events out as columns. Slots that no event fills are left out and take the table's defaults."""
+    """Lay events out as columns. Slots that no event fills are left out and take the table's defaults.
+
+    Args:
+        marks: by partition of the log, what tells that its owner inserts the rows (`ownership`).
+    """
     layouts = {name: _Layout(found) for name, found in slots.items()}
     empty = _Layout(())
     filled: dict[str, list[Any]] = {
@@ -66,6 +73,7 @@ def to_table(
         "store_row_id": [new_id() for _ in events],
         "log_partition": pa.array([record.partition for record, _ in events], pa.uint32()),
         "log_position": pa.array([record.position for record, _ in events], pa.uint64()),
+        "owner_mark": pa.array([marks.get(record.partition, 0) for record, _ in events], pa.uint64()),
         "slots_version": pa.array(versions, pa.uint32()),
     }
     for column, values in filled.items():

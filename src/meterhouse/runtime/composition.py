@@ -7,7 +7,6 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
-from aiokafka.helpers import create_ssl_context
 from starlette.types import ASGIApp
 
 from meterhouse import __version__
@@ -46,6 +45,7 @@ from meterhouse.metering.query import MeterQueries
 from meterhouse.metering.sink import Sink
 from meterhouse.metering.usage import ClickHouseUsage
 from meterhouse.portal.service import Portal
+from meterhouse.runtime import usage_changed
 from meterhouse.runtime.backends import Backends, Progress, running
 from meterhouse.settings import Settings
 from meterhouse.subscriptions.customer_guards import GUARDS as SUBSCRIPTION_GUARDS
@@ -70,38 +70,38 @@ async def compose(settings: Settings, progress: Progress) -> AsyncIterator[Appli
         EngineError: an embedded engine does not start.
     """
     async with running(settings, progress) as backends:
-        log = _event_log(settings, backends.db)
+        log = event_log(settings, backends.db)
         try:
             yield await build(settings, backends, log)
         finally:
             await log.close()
 
 
-def _event_log(settings: Settings, db: Database) -> EventLog:
+def event_log(settings: Settings, db: Database) -> EventLog:
+    """Build the log that the settings name."""
     if settings.kafka_bootstrap_servers is None:
         return EmbeddedLog(db)
+    cafile = settings.kafka_ssl_cafile
     security = {
-        "security_protocol": settings.kafka_security_protocol,
-        "sasl_mechanism": settings.kafka_sasl_mechanism,
-        "sasl_plain_username": settings.kafka_sasl_username,
-        "sasl_plain_password": settings.kafka_sasl_password,
+        "security.protocol": settings.kafka_security_protocol,
+        "sasl.mechanism": settings.kafka_sasl_mechanism,
+        "sasl.username": settings.kafka_sasl_username,
+        "sasl.password": settings.kafka_sasl_password,
+        "ssl.ca.location": None if cafile is None else str(cafile),
     }
-    if settings.kafka_security_protocol in ("SSL", "SASL_SSL"):
-        cafile = None if settings.kafka_ssl_cafile is None else str(settings.kafka_ssl_cafile)
-        security["ssl_context"] = create_ssl_context(cafile=cafile)
     return KafkaLog(
         settings.kafka_bootstrap_servers,
         settings.kafka_topic,
         partitions=settings.kafka_partitions,
         group=settings.kafka_group_id,
-        security={name: value for name, value in security.items() if value is not None},
+        configuration={name: value for name, value in security.items() if value is not None},
     )
 
 
 async def build(settings: Settings, backends: Backends, log: EventLog) -> Application:
     """Build every service on backends that run already, and make the meters of the settings."""
     db = backends.db
-    sink = Sink(log, backends.clickhouse, db)
+    sink = Sink(log, backends.clickhouse, db, on_stored=usage_changed.announcer(db))
     apps = InstalledApps()
     profiles = Profiles(apps)
     queries = MeterQueries(backends.clickhouse, max_rows=settings.query_max_rows)
@@ -130,6 +130,7 @@ async def build(settings: Settings, backends: Backends, log: EventLog) -> Applic
             *sync_jobs.handlers(db, sync),
             *metering_jobs.handlers(db, backends.clickhouse, log),
             JobHandler(INVOICE_CREATED, _refill(db, sync)),
+            usage_changed.handler(db),
         ],
     )
     # In this order where several are due at one instant: first what makes lines, then what bills them.
@@ -150,6 +151,8 @@ async def build(settings: Settings, backends: Backends, log: EventLog) -> Applic
         db=db,
         namespace=settings.namespace.default,
         event_log=log,
+        max_batch_events=settings.max_batch_events,
+        sink=sink if "sink" in settings.roles else None,
         meter_queries=queries,
         stored_events=StoredEvents(backends.clickhouse),
         corrections=Corrections(db, backends.clickhouse, queries, log),
@@ -161,7 +164,7 @@ async def build(settings: Settings, backends: Backends, log: EventLog) -> Applic
         customer_guards=guards,
         profiles=profiles,
         subscription_changed=partial(sync.sync_quietly, db),
-        probes={"postgres": backends.ping_postgres, "clickhouse": backends.ping_clickhouse},
+        probes={"postgres": backends.ping_postgres, "clickhouse": backends.ping_clickhouse, "event_log": log.ping},
         simulated_time=simulated_time,
         configuration=_shown(settings),
     )

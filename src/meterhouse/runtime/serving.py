@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+import prometheus_client
 import structlog
 import uvicorn
 from starlette.types import ASGIApp
@@ -61,6 +62,11 @@ async def run(settings: Settings, progress: Progress) -> None:
         loop.add_signal_handler(number, stop.set)
     # Taken before the engines start, so that a port in use is told at once.
     listener = _bound(settings.host, settings.port) if "api" in settings.roles else None
+    with _measured(settings):
+        await _run(settings, progress, listener, stop)
+
+
+async def _run(settings: Settings, progress: Progress, listener: socket.socket | None, stop: asyncio.Event) -> None:
     async with compose(settings, progress) as application:
         log.info("configuration", **application.services.configuration)
         background = asyncio.create_task(_together(_background(settings, application)))
@@ -78,6 +84,27 @@ async def run(settings: Settings, progress: Progress) -> None:
         background.cancel()
         with suppress(asyncio.CancelledError):
             await background
+
+
+@contextmanager
+def _measured(settings: Settings) -> Iterator[None]:
+    """Answer with metrics on a port of their own, if the settings name one."""
+    if settings.metrics_port is None:
+        yield
+        return
+    try:
+        server, thread = prometheus_client.start_http_server(settings.metrics_port, settings.host)
+    except OSError as error:
+        raise EngineError(
+            f"cannot listen on {settings.host} port {settings.metrics_port}: {error.strerror}. "
+            "Choose another METERHOUSE_METRICS_PORT."
+        ) from error
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
 
 
 def _broke(task: asyncio.Task[None]) -> bool:

@@ -84,7 +84,13 @@ async def ingest_events(request: Request, namespace: Namespace, services: Servic
     # applications that mount the router alone.
     if services.event_log is None:
         raise FeatureDisabled("events are not taken in by this process")
-    await accept(services.event_log, namespace, await request.body(), request.headers.get("content-type"))
+    await accept(
+        services.event_log,
+        namespace,
+        await request.body(),
+        request.headers.get("content-type"),
+        max_events=services.max_batch_events,
+    )
     return Response(status_code=204)
 
 

@@ -39,7 +39,7 @@ _EVENTS = {"type": "array", "items": _EVENT}
     operation_id="ingestMeteringEvents",
     summary="Ingest events",
     status_code=202,
-    response_model=None,
+    response_class=Response,
     responses=errors("v3", 400, 401, 403, 413, 503),
     openapi_extra={
         "requestBody": {
@@ -60,5 +60,12 @@ async def ingest_metering_events(request: Request, namespace: Namespace, service
     if services.event_log is None:
         raise FeatureDisabled("events are not taken in by this process")
     content_type = request.headers.get("content-type")
-    await accept(services.event_log, namespace, await request.body(), content_type, version="v3")
+    await accept(
+        services.event_log,
+        namespace,
+        await request.body(),
+        content_type,
+        version="v3",
+        max_events=services.max_batch_events,
+    )
     return Response(status_code=202)

@@ -1,7 +1,8 @@
 -- Which sink owns a partition of the event log. A sink that was taken for dead and comes back still believes that it
 -- owns what another one reads by now; the constraint refuses what it inserts, so nothing is stored twice. The mark is
--- drawn at random at each takeover; the last one written counts.
-CREATE TABLE IF NOT EXISTS om_partition_owners (
+-- drawn at random at each takeover; the last one written counts. On a cluster nobody writes marks, since this table is
+-- not replicated: all rows have 0, which is what a partition without a mark asks for.
+CREATE TABLE IF NOT EXISTS om_partition_owners $on_cluster (
     log_partition UInt32,
     mark UInt64
 ) ENGINE = Join(ANY, LEFT, log_partition)
