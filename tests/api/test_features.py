@@ -44,6 +44,12 @@ async def test_a_feature_without_a_meter(client: httpx.AsyncClient) -> None:
     assert "meter" not in third
 
 
+async def test_v3_shows_metadata_that_v1_takes_and_v3_would_not(client: httpx.AsyncClient) -> None:
+    metadata = {f"key {n}": "any text: é" for n in range(60)}
+    made = await v1(client, metadata=metadata)
+    assert (await client.get(f"{V3}/{made['id']}")).json()["labels"] == metadata
+
+
 @pytest.mark.parametrize(
     ("advanced", "plain", "shown"),
     [

@@ -16,24 +16,26 @@ _LABEL = re.compile(_PATTERN[:-1] + r"\Z")
 _RESERVED = ("_", "kong", "konnect", "insomnia", "mesh", "kic", "kuma", "openmeter")
 _ANNOTATION_PREFIX = "openmeter_"
 
-_SCHEMA = WithJsonSchema(
-    {
-        "type": "object",
-        "maxProperties": MAX_LABELS,
-        "additionalProperties": {
-            "type": "string",
-            "pattern": _PATTERN,
-            "minLength": 1,
-            "maxLength": MAX_LABEL_LENGTH,
-        },
-    }
-)
-
 # Labels of a request; `metadata_of` checks their form.
-Labels = Annotated[dict[str, str], Field(max_length=MAX_LABELS), _SCHEMA]
+Labels = Annotated[
+    dict[str, str],
+    Field(max_length=MAX_LABELS),
+    WithJsonSchema(
+        {
+            "type": "object",
+            "maxProperties": MAX_LABELS,
+            "additionalProperties": {
+                "type": "string",
+                "pattern": _PATTERN,
+                "minLength": 1,
+                "maxLength": MAX_LABEL_LENGTH,
+            },
+        }
+    ),
+]
 
 # Labels of an answer: whatever text is stored, which v1 does not limit.
-ShownLabels = Annotated[dict[str, str], _SCHEMA]
+ShownLabels = dict[str, str]
 
 
 def _is_label(text: str) -> bool:

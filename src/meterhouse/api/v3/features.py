@@ -8,7 +8,7 @@ from pydantic import Field, RootModel, model_validator
 
 from meterhouse.api.deps import Namespace, Read, ServicesDep, Write
 from meterhouse.api.filters import FieldKind, list_parameters, parse_filters, parse_sort
-from meterhouse.api.labels import Labels, labels_of, metadata_of
+from meterhouse.api.labels import Labels, ShownLabels, labels_of, metadata_of
 from meterhouse.api.paging import V3Page, V3Paging
 from meterhouse.api.problems import errors
 from meterhouse.api.wire import Description, Instant, Name, Numeric, Opt, ResourceKey, Ulid, V3Model
@@ -178,7 +178,7 @@ class Feature(V3Model):
     id: Ulid
     name: Name
     description: Opt[Description] = None
-    labels: Labels
+    labels: ShownLabels
     created_at: Instant
     updated_at: Instant
     deleted_at: Opt[Instant] = Field(None, description="When it was archived.")

@@ -1,0 +1,78 @@
+"""No answer is a 5xx, and none is other than the documents say, whatever is asked.
+
+Requests are made up from the documents as the code exports them, so a route that documents less than it does fails.
+"""
+
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+import requests
+
+from meterhouse.api.app import create_v1, create_v3
+from meterhouse.api.wire import format_instant
+from tests.contract.probing import Known, name_of, operations, probe
+from tests.scenarios.served import Server
+
+EXAMPLES = 15  # per operation; more find more, and take longer
+
+TAGS = {
+    "v1": frozenset({"Events", "Meters", "Subjects", "Portal", "Debug", "Lookup Information"}),
+    "v3": frozenset({"Metering Events", "Meters"}),
+}
+OPERATIONS = [
+    *operations(create_v1().openapi(), TAGS["v1"]),
+    *operations(create_v3().openapi(), TAGS["v3"]),
+]
+
+
+@pytest.fixture(scope="module")
+def known(server: Server) -> Known:
+    """Names of what exists: two meters, a customer, subjects; there are events of them."""
+    dimensions = {"model": "$.model"}
+    meters = [
+        server.call(
+            "POST",
+            "/api/v1/meters",
+            {"slug": slug, "eventType": "made_up", "aggregation": aggregation, "groupBy": dimensions, **value},
+            status=201,
+        )["id"]
+        for slug, aggregation, value in (
+            ("made_up_count", "COUNT", {}),
+            ("made_up_sum", "SUM", {"valueProperty": "$.tokens"}),
+        )
+    ]
+    customer = server.customer("made-up")
+    subjects = server.call("POST", "/api/v1/subjects", [{"key": "made-up-app"}, {"key": "made-up-other"}])
+    event = {"specversion": "1.0", "source": "made-up", "type": "made_up", "subject": "made-up-app"}
+    data = {"time": format_instant(datetime.now(UTC)), "data": {"tokens": 1, "model": "a"}}
+    headers = {"content-type": "application/cloudevents-batch+json"}
+    events = [{**event, **data, "id": str(n)} for n in range(3)]
+    server.call("POST", "/api/v1/events", events, status=204, headers=headers)
+    while not server.call("GET", "/api/v1/meters/made_up_count/query")["data"]:
+        time.sleep(0.05)
+    return {
+        "meterIdOrSlug": [*meters, "made_up_sum"],
+        "meterSlug": ["made_up_count", "made_up_sum"],
+        "meterId": meters,
+        "groupByKey": ["model"],
+        "groupBy": [["model"], ["subject"]],
+        "subjectIdOrKey": [subjects[0]["id"], "made-up-app", "made-up-other"],
+        "customerId": [customer],
+    }
+
+
+@pytest.fixture(scope="module")
+def session(server: Server, known: Known) -> Iterator[requests.Session]:
+    """A client that holds a portal token; other routes do not look at it."""
+    token = server.call("POST", "/api/v1/portal/tokens", {"subject": "made-up-app"})["token"]
+    with requests.Session() as session:
+        session.headers["Authorization"] = f"Bearer {token}"
+        yield session
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=name_of)
+def test_answers_are_as_documented(operation: Any, server: Server, session: requests.Session, known: Known) -> None:
+    probe(operation, str(server.http.base_url).rstrip("/"), session, examples=EXAMPLES, known=known)
