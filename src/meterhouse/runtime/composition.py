@@ -139,14 +139,8 @@ async def build(settings: Settings, backends: Backends, log: EventLog) -> Applic
         *charge_jobs.due_work(db, charges),
         *Collection(db, invoices).due_work(),
     ]
-    simulated_time = None
-    if settings.test_clock is not None:
-        simulated_time = SimulatedTime(db, due_works, drain_events=sink.drain, drain_jobs=worker.drain)
-        await simulated_time.start(settings.test_clock)
+    simulated_time = await _simulated_time(settings, db, due_works, sink, worker)
     await _provision_meters(settings, db)
-    guards = SUBSCRIPTION_GUARDS + Guards(deletion=(invoices.refuse_customer_deletion,))
-    if settings.credits_enabled:
-        guards += Guards(creation=(_open_accounts,))
     services = Services(
         db=db,
         namespace=settings.namespace.default,
@@ -161,20 +155,15 @@ async def build(settings: Settings, backends: Backends, log: EventLog) -> Applic
         credits_enabled=settings.credits_enabled,
         charges=charges,
         invoices=invoices,
-        customer_guards=guards,
+        customer_guards=_guards(settings, invoices),
         profiles=profiles,
         subscription_changed=partial(sync.sync_quietly, db),
         probes={"postgres": backends.ping_postgres, "clickhouse": backends.ping_clickhouse, "event_log": log.ping},
         simulated_time=simulated_time,
         configuration=_shown(settings),
     )
-    return Application(
-        asgi=create_app(services, max_body_bytes=settings.max_body_bytes),
-        services=services,
-        sink=sink,
-        worker=worker,
-        due_works=due_works,
-    )
+    asgi = create_app(services, max_body_bytes=settings.max_body_bytes)
+    return Application(asgi, services, sink, worker, due_works)
 
 
 def _shown(settings: Settings) -> Mapping[str, Any]:
@@ -190,6 +179,21 @@ def _shown(settings: Settings) -> Mapping[str, Any]:
         "clickhouse": "embedded" if settings.clickhouse_url is None else "server",
         "event_log": "embedded" if settings.kafka_bootstrap_servers is None else "kafka",
     }
+
+
+async def _simulated_time(
+    settings: Settings, db: Database, due_works: Sequence[DueWork], sink: Sink, worker: JobWorker
+) -> SimulatedTime | None:
+    if settings.test_clock is None:
+        return None
+    simulated_time = SimulatedTime(db, due_works, drain_events=sink.drain, drain_jobs=worker.drain)
+    await simulated_time.start(settings.test_clock)
+    return simulated_time
+
+
+def _guards(settings: Settings, invoices: Invoices) -> Guards:
+    guards = SUBSCRIPTION_GUARDS + Guards(deletion=(invoices.refuse_customer_deletion,))
+    return guards + Guards(creation=(_open_accounts,)) if settings.credits_enabled else guards
 
 
 async def _open_accounts(session: WriteSession, customer: Customer) -> None:
