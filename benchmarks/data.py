@@ -80,7 +80,8 @@ _SLOT_VALUES = """toUInt32(metered), if(metered, toDecimal128(tokens, 19), NULL)
 _OURS = f"""
 INSERT INTO om_events (namespace, id, type, subject, source, time, data, exact_data, ingested_at, stored_at,
     store_row_id, log_partition, log_position, {_SLOT_COLUMNS})
-SELECT '{NAMESPACE}', id, type, subject, source, time, data, '', received, received + 1, row_id, 0, number, {_SLOT_VALUES}
+SELECT '{NAMESPACE}', id, type, subject, source, time, data, '', received, received + 1, row_id, 0, number,
+    {_SLOT_VALUES}
 FROM ({_ROWS})
 """
 
