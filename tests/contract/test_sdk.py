@@ -120,6 +120,7 @@ def test_events_become_usage(client: Client) -> None:
     found = client.events.list(subject="sdk-beta", from_parameter=DAY)
     assert [(one.event.id, one.event.data) for one in found] == [("3", {"tokens": 7, "model": "a"})]
     assert found[0].stored_at >= found[0].ingested_at
+    assert "3" in {one.event.id for one in client.events_v2.list()}
     assert 'openmeter_events_total{subject="sdk-beta"} 1' in client.debug.metrics()
 
 

@@ -93,3 +93,16 @@ def test_wrong_settings_are_refused(text: str, tmp_path: Path) -> None:
 )
 def test_postgres_urls_of_any_form(url: str, expected: str) -> None:
     assert asyncpg_url(url) == expected
+
+
+def test_a_portal_needs_a_secret_that_cannot_be_guessed(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load().portal_token_secret is None
+    monkeypatch.setenv("METERHOUSE_PORTAL_TOKEN_SECRET", "x" * 31)
+    with pytest.raises(ValidationError, match="at least 32"):
+        load()
+    monkeypatch.setenv("METERHOUSE_PORTAL_TOKEN_SECRET", "x" * 32)
+    settings = load()
+    assert settings.portal_token_secret is not None
+    assert settings.portal_token_secret.get_secret_value() == "x" * 32
+    assert "xxx" not in repr(settings)
+    assert settings.portal_token_lifetime_seconds == 3600
