@@ -87,7 +87,7 @@ class Settings(BaseSettings):
     )
     kafka_sasl_username: str | None = Field(None, description="User of SASL.")
     kafka_sasl_password: str | None = Field(None, description="Password of SASL.")
-    kafka_ssl_cafile: Path | None = Field(None, description="Certificates to trust besides the system's.")
+    kafka_ssl_cafile: Path | None = Field(None, description="Certificates to trust instead of the system's.")
 
     host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 for all interfaces.")
     port: int = Field(8888, ge=0, le=65535, description="Port to listen on; 0 takes any free one.")

@@ -15,6 +15,8 @@ VERSION = "3.9.1"
 RESOLVE_SECONDS = 600  # some 100 MB over a slow line
 START_SECONDS = 60
 CLUSTER_ID = "4L6g3nShT-eMCtK--X86sw"  # any; a broker refuses a directory that another cluster made
+# Of a secured broker; they guard nothing but this test's own.
+USER, PASSWORD = "sink", "only-for-tests"
 
 POM = f"""<project xmlns="http://maven.apache.org/POM/4.0.0">
   <modelVersion>4.0.0</modelVersion>
@@ -51,18 +53,19 @@ def _free_port() -> int:
 class Broker:
     """One broker. `kill` and `start` in turn are what a crash and a restart look like."""
 
-    def __init__(self, directory: Path, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(self, directory: Path, *, secured: bool = False) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
         self._directory = directory
         self._port = _free_port()
         self.servers = f"127.0.0.1:{self._port}"
         self._process: subprocess.Popen[bytes] | None = None
         self._configuration = directory / "server.properties"
-        controller = _free_port()
+        self._controller = _free_port()
         given = {
             "process.roles": "broker,controller",
             "node.id": "1",
-            "controller.quorum.voters": f"1@127.0.0.1:{controller}",
-            "listeners": f"PLAINTEXT://127.0.0.1:{self._port},CONTROLLER://127.0.0.1:{controller}",
+            "controller.quorum.voters": f"1@127.0.0.1:{self._controller}",
+            "listeners": f"PLAINTEXT://127.0.0.1:{self._port},CONTROLLER://127.0.0.1:{self._controller}",
             "advertised.listeners": f"PLAINTEXT://127.0.0.1:{self._port}",
             "controller.listener.names": "CONTROLLER",
             "log.dirs": str(directory / "log"),
@@ -76,12 +79,36 @@ class Broker:
             # A broker that was killed is let in again only when its session is over.
             "broker.session.timeout.ms": "2000",
             "broker.heartbeat.interval.ms": "500",
-            **(settings or {}),
+            **(self._security() if secured else {}),
         }
-        directory.mkdir(parents=True, exist_ok=True)
         self._configuration.write_text("".join(f"{name}={value}\n" for name, value in given.items()))
         formatting = ["format", "-t", CLUSTER_ID, "-c", str(self._configuration)]
         subprocess.run(self._java("kafka.tools.StorageTool", *formatting), check=True, capture_output=True, timeout=60)
+
+    def _security(self) -> Mapping[str, str]:
+        """Make a certificate, and return what makes the broker ask for a password over TLS."""
+        store, alias = ["-keystore", str(self._directory / "broker.p12"), "-storepass", PASSWORD], ["-alias", "broker"]
+        about = ["-dname", "CN=127.0.0.1", "-ext", "SAN=ip:127.0.0.1", "-validity", "2"]
+        subprocess.run(["keytool", "-genkeypair", "-keyalg", "RSA", *alias, *store, *about], check=True, timeout=60)
+        self.certificate = self._directory / "broker.pem"
+        exported = ["keytool", "-exportcert", "-rfc", *alias, *store, "-file", str(self.certificate)]
+        subprocess.run(exported, check=True, timeout=60)
+        module = "org.apache.kafka.common.security.plain.PlainLoginModule"
+        users = f'username="{USER}" password="{PASSWORD}" user_{USER}="{PASSWORD}"'
+        return {
+            "listeners": f"SASL_SSL://127.0.0.1:{self._port},CONTROLLER://127.0.0.1:{self._controller}",
+            "advertised.listeners": f"SASL_SSL://127.0.0.1:{self._port}",
+            "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,SASL_SSL:SASL_SSL",
+            "inter.broker.listener.name": "SASL_SSL",
+            "sasl.enabled.mechanisms": "PLAIN",
+            "sasl.mechanism.inter.broker.protocol": "PLAIN",
+            "listener.name.sasl_ssl.plain.sasl.jaas.config": f"{module} required {users};",
+            "ssl.keystore.type": "PKCS12",
+            "ssl.keystore.location": str(self._directory / "broker.p12"),
+            "ssl.keystore.password": PASSWORD,
+            "ssl.truststore.type": "PEM",
+            "ssl.truststore.location": str(self.certificate),
+        }
 
     def _java(self, main: str, *arguments: str) -> list[str]:
         return ["java", "-Xmx512m", "-XX:+UseSerialGC", "-cp", f"{jars()}/*", main, *arguments]

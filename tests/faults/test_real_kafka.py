@@ -22,8 +22,10 @@ from meterhouse.metering.clickhouse import ClickHouse
 from meterhouse.metering.events import kafka
 from meterhouse.metering.events.kafka import KafkaLog
 from meterhouse.metering.sink import Sink
+from meterhouse.runtime.composition import event_log
+from meterhouse.settings import Settings
 from tests.faults.child import KILL_POINTS
-from tests.faults.real_kafka import Broker
+from tests.faults.real_kafka import PASSWORD, USER, Broker
 from tests.faults.story import Story
 from tests.faults.test_kill import SEED, killed_and_drained
 from tests.faults.world import Held, all_running, assert_each_counts_once, until_stored
@@ -221,6 +223,32 @@ async def test_a_record_that_is_no_event_becomes_a_dead_letter(
                     letters = await deadletters.list_letters(session, 10)
                 await asyncio.sleep(0.1)
     assert {letter.payload for letter in letters} == {b"nonsense", b""}
+
+
+async def test_passwords_and_tls_are_passed_through(tmp_path: Path, db: Database, clickhouse: ClickHouse) -> None:
+    secured = Broker(tmp_path / "secured", secured=True)
+    secured.start()
+    try:
+        given = {
+            "kafka_bootstrap_servers": secured.servers,
+            "kafka_security_protocol": "SASL_SSL",
+            "kafka_sasl_mechanism": "PLAIN",
+            "kafka_sasl_username": USER,
+            "kafka_ssl_cafile": secured.certificate,
+        }
+        log = event_log(Settings(**given, kafka_sasl_password=PASSWORD), db)
+        await log.append([event("1", TIME)])
+        sink = Sink(log, clickhouse, db)
+        async with all_running([sink]):
+            await asyncio.wait_for(sink.drain(), 30)
+        await log.close()
+        assert (await clickhouse.query("SELECT id FROM om_events")) == [("1",)]
+        stranger = event_log(Settings(**given, kafka_sasl_password="guessed"), db)
+        with pytest.raises(Unavailable):
+            await asyncio.wait_for(stranger.append([event("2", TIME)]), 15)
+        await stranger.close()
+    finally:
+        secured.kill()
 
 
 async def _sent(log: KafkaLog, batch: list[object]) -> None:

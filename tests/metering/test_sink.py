@@ -262,3 +262,24 @@ def test_filter_never_misses_a_key() -> None:
     assert known.maybe(keys[:1000]) == keys[:1000]
     assert len(known.maybe(keys[1000:])) < 100
     assert known.maybe([]) == []
+
+
+async def test_one_batch_of_hundreds_of_months(house: House) -> None:
+    """Each month is a partition of the table, of which the engine takes a hundred at once unless it is told."""
+    await house.send(*(event(str(i), f"{1990 + i // 12}-{1 + i % 12:02}-01T00:00:00Z") for i in range(240)))
+    assert len(await stored(house.clickhouse)) == 240
+
+
+async def test_a_batch_of_the_log_is_bounded_by_bytes(db: Database) -> None:
+    log = EmbeddedLog(db)
+    await log.append([event(str(i), TIME, data={"v": "x" * 1000}) for i in range(9)])
+    reader = await log.consumer()
+    assert (await reader.poll(100, 2500, 0)).taken_over == {0: 0}
+    sizes = []
+    for limit_bytes in (2500, 1, 100_000):
+        sizes.append(len((await reader.poll(100, limit_bytes, 0)).records))
+        if len(sizes) == 1:
+            assert await reader.waiting() == 6
+    assert sizes == [3, 1, 5]
+    assert await reader.waiting() == 0
+    await reader.close()

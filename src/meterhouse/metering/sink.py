@@ -86,7 +86,7 @@ class Sink:
                     self.lag = await consumer.waiting()
                     metrics.LAG.set(self.lag)
                     pause = FIRST_PAUSE_SECONDS
-                    if batch.records and not self.lag:
+                    if 0 < len(batch.records) < FLUSH_EVENTS:
                         await asyncio.sleep(FLUSH_INTERVAL_SECONDS)
                 except Exception as error:
                     log.error("events are not stored, trying again", pause=pause, exc_info=error)
