@@ -34,7 +34,7 @@ def lay_out(batch: list[Record]) -> pa.Table:
     for record in batch:
         event = from_payload(record.payload, namespace=record.namespace, ingested_at=record.ingested_at)
         fresh.setdefault(event_key(event.namespace, event.source, event.id), (record, event))
-    return to_table(list(fresh.values()), _SLOTS, clock.now())
+    return to_table(list(fresh.values()), _SLOTS, clock.now(), {})
 
 
 def reference_columns(table: pa.Table) -> pa.Table:
