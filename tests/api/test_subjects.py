@@ -34,6 +34,14 @@ async def upsert(client: httpx.AsyncClient, *subjects: dict[str, Any], status: i
     return answer.json()
 
 
+def nested(depth: int) -> dict[str, Any]:
+    """Return JSON of that many levels."""
+    value: dict[str, Any] = {}
+    for _ in range(depth):
+        value = {"in": value}
+    return value
+
+
 async def keys(client: httpx.AsyncClient) -> list[str]:
     """Return the keys of all listed subjects."""
     return [subject["key"] for subject in (await client.get(SUBJECTS)).json()]
@@ -80,6 +88,11 @@ async def test_a_change_touches_only_what_is_given(client: httpx.AsyncClient) ->
         assert (await client.get(f"{SUBJECTS}/a")).json() == cleared
 
 
+async def test_metadata_has_a_depth(client: httpx.AsyncClient) -> None:
+    (made,) = await upsert(client, {"key": "a", "metadata": nested(64)})
+    assert made["metadata"] == nested(64)
+
+
 async def test_an_existing_subject_may_come_twice(client: httpx.AsyncClient) -> None:
     await upsert(client, {"key": "a"})
     first, second = await upsert(client, {"key": "a", "displayName": "1"}, {"key": "a", "metadata": {"x": 2}})
@@ -95,6 +108,7 @@ async def test_an_existing_subject_may_come_twice(client: httpx.AsyncClient) -> 
         ([{"key": "x"}, {"key": ""}], 400),
         ([{"key": "x"}, {"displayName": "without key"}], 400),
         ([{"key": "x", "metadata": {"text": "\x00"}}], 400),
+        ([{"key": "x"}, {"key": "y", "metadata": nested(65)}], 400),
     ],
 )
 async def test_a_refused_item_leaves_nothing_behind(

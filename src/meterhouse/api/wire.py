@@ -78,6 +78,7 @@ Instant = Annotated[
 ]
 
 DECIMAL_PATTERN = r"^\-?[0-9]+(\.[0-9]+)?$"
+MAX_DECIMAL_LENGTH = 64  # products of two such numbers stay exact in the contexts that billing calculates in
 
 
 def _decimal_from_text(value: object) -> object:
@@ -85,6 +86,8 @@ def _decimal_from_text(value: object) -> object:
         return value
     if not isinstance(value, str) or not re.fullmatch(DECIMAL_PATTERN, value):
         raise ValueError('must be a decimal number written as a string, such as "12.50"')
+    if len(value) > MAX_DECIMAL_LENGTH:
+        raise ValueError(f"must have at most {MAX_DECIMAL_LENGTH} characters")
     return Decimal(value)
 
 

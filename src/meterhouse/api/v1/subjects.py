@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Path, Response
-from pydantic import Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 
 from meterhouse.api.deps import Namespace, Read, Write
 from meterhouse.api.problems import errors
@@ -23,6 +23,21 @@ SubjectIdOrKey = Annotated[
         description="The id or the key of a subject. A deleted subject is found by its id only.",
     ),
 ]
+MAX_DEPTH = 64  # of metadata; far deeper JSON can be read but not written
+
+
+def _flat_enough(metadata: dict[str, Any]) -> dict[str, Any]:
+    left: list[tuple[Any, int]] = [(metadata, 0)]
+    while left:
+        value, depth = left.pop()
+        if depth > MAX_DEPTH:
+            raise ValueError(f"must not be nested deeper than {MAX_DEPTH} levels")
+        items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+        left += [(item, depth + 1) for item in items]
+    return metadata
+
+
+Metadata = Annotated[dict[str, Any], AfterValidator(_flat_enough)]
 _PERIOD = Field(None, json_schema_extra={"deprecated": True}, description="Accepted for compatibility; not kept.")
 
 
@@ -31,7 +46,7 @@ class SubjectUpsert(V1Model):
 
     key: Annotated[str, StringConstraints(min_length=1)] = Field(description="What events carry as their subject.")
     display_name: str | None = Field(None, description="Name for people.")
-    metadata: dict[str, Any] | None = Field(None, description="Anything you want to keep with it.")
+    metadata: Metadata | None = Field(None, description="Anything you want to keep with it.")
     current_period_start: Opt[Instant] = _PERIOD
     current_period_end: Opt[Instant] = _PERIOD
     stripe_customer_id: str | None = Field(

@@ -18,6 +18,7 @@ from meterhouse.catalog.prices import Discounts, FlatPrice, PaymentTerm, Price, 
 from meterhouse.kernel.clock import whole_seconds
 from meterhouse.kernel.db import WriteSession
 from meterhouse.kernel.errors import invalid
+from meterhouse.kernel.money import is_fiat, round_money
 from meterhouse.kernel.periods import Duration, Period
 
 
@@ -91,7 +92,8 @@ def intent_of(
     """
     if line.period.is_empty():
         raise invalid("the period must end after it starts", field="$.period")
-    if isinstance(line.price, FlatPrice) and line.price.amount == 0:
+    # What is less than half a minor unit is charged as nothing. Other currencies are refused with the charge.
+    if isinstance(line.price, FlatPrice) and is_fiat(currency) and round_money(line.price.amount, currency) == 0:
         raise BillingError("invoice_line_zero_amount_create", "a line of amount zero cannot be created")
     return ChargeIntent(
         namespace=namespace,
