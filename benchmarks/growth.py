@@ -15,16 +15,19 @@ from meterhouse.metering.clickhouse import ClickHouse
 
 SIZES = {"small": (1_000_000, 3_000_000, 10_000_000), "full": (1_000_000, 10_000_000, 50_000_000)}
 ROUNDS = {"small": 5, "full": 5}
-NAMES = ("SUM by subject", "SUM by hour and dimension", "SUM of one subject")
+NAMES = ("SUM by subject", "SUM of one subject")
+
+
+def _on_our_table(statement: str) -> str:
+    """Let the reference read our table, whose times have fractions of a second, which its windows do not take."""
+    for bound in ("min", "max"):
+        statement = statement.replace(f"({bound}(time)", f"(toDateTime({bound}(time))")
+    return statement.replace("reference_events", "om_events")
 
 
 async def measure(scale: Scale) -> list[Figure]:
     """Ask the same questions at growing sizes."""
-    cases = [
-        replace(case, reference=case.reference.replace("reference_events", "om_events"))
-        for case in queries.CASES
-        if case.name in NAMES
-    ]
+    cases = [replace(case, reference=_on_our_table(case.reference)) for case in queries.CASES if case.name in NAMES]
     figures: list[Figure] = []
     with harness.temporary_directory() as directory:
         clickhouse = ClickHouse(f"chdb://{directory}", threads=2)
