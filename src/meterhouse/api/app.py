@@ -8,7 +8,7 @@ import pkgutil
 from importlib import import_module
 from types import ModuleType
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from meterhouse.api import openapi, problems, v1, v3
 from meterhouse.api.docs import create_docs
 from meterhouse.api.middleware import Edge
+from meterhouse.api.parameters import well_formed
 from meterhouse.api.services import Services
 from meterhouse.api.v1.ingest import ingest_app
 from meterhouse.api.v1.portal import CORS_PREFIX
@@ -40,6 +41,7 @@ def _application(package: ModuleType, version: problems.Version, title: str, ope
         redoc_url=None,
         redirect_slashes=False,
         separate_input_output_schemas=True,
+        dependencies=[Depends(well_formed)],
     )
     problems.install(app, version)
     for router in _routers(package):

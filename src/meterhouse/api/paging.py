@@ -1,5 +1,6 @@
 """Paging on the wire (api-conventions sections 7 and 9)."""
 
+import re
 from collections.abc import Sequence
 from typing import Annotated, Any, Generic, TypeVar
 
@@ -11,7 +12,10 @@ from meterhouse.kernel.pages import Page, PageRequest
 
 T = TypeVar("T")
 
+_WHOLE = re.compile("[+-]?[0-9]{1,40}")  # Python alone would read `1_0` and digits of other scripts too
+
 MAX_PAGE_SIZE = 1000  # what one answer may hold: keeps a list request bounded in memory and time
+MAX_OFFSET = 2**63 - 1  # what Postgres takes
 
 
 class V1Page(V1Model, Generic[T]):
@@ -66,11 +70,12 @@ class V3Page(V3Model, Generic[T]):
 
 
 def _whole(request: Request, name: str, default: int) -> int:
-    values = request.query_params.getlist(f"page[{name}]")
-    try:
-        return int(values[-1]) if values else default
-    except ValueError:
-        raise _page_error(f"page[{name}]", "must be a whole number") from None
+    text = request.query_params.get(f"page[{name}]")
+    if text is None:
+        return default
+    if not _WHOLE.fullmatch(text):
+        raise _page_error(f"page[{name}]", "must be a whole number")
+    return int(text)
 
 
 def _page_error(field: str, reason: str) -> InvalidParameterError:

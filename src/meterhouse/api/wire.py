@@ -1,10 +1,10 @@
 """Building blocks of wire schemas: naming, decimals, instants, omitted members (api-conventions sections 6, 15-19)."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -14,9 +14,12 @@ from pydantic import (
     Field,
     PlainSerializer,
     StringConstraints,
+    ValidationError,
     WithJsonSchema,
+    model_validator,
 )
 from pydantic.alias_generators import to_camel
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from meterhouse.kernel.money import plain
 from meterhouse.kernel.periods import Duration
@@ -32,13 +35,51 @@ def _is_none(value: object) -> bool:
 Opt = Annotated[T | None, Field(exclude_if=_is_none)]
 
 
-class V1Model(BaseModel):
+# Postgres stores neither the NUL character nor half a surrogate pair.
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+
+
+def _unstorable(value: object, path: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """Yield the texts in plain JSON that cannot be stored, with their places. Inner models look after themselves."""
+    if isinstance(value, str):
+        if _UNSTORABLE.search(value):
+            yield path, value
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _unstorable(key, (*path, key))
+            yield from _unstorable(item, (*path, key))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _unstorable(item, (*path, index))
+
+
+class _WireModel(BaseModel):
+    @model_validator(mode="after")
+    def _storable(self) -> Self:
+        fields = type(self).model_fields
+        found = [
+            InitErrorDetails(
+                type=PydanticCustomError(
+                    "unstorable_text", "must not contain the NUL character or half a surrogate pair"
+                ),
+                loc=place,
+                input=text,
+            )
+            for name, value in self.__dict__.items()
+            for place, text in _unstorable(value, (fields[name].alias or name,))
+        ]
+        if found:
+            raise ValidationError.from_exception_data(type(self).__name__, found)
+        return self
+
+
+class V1Model(_WireModel):
     """A v1 or v2 schema: camelCase on the wire, unknown members of requests ignored."""
 
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="ignore", from_attributes=True)
 
 
-class V3Model(BaseModel):
+class V3Model(_WireModel):
     """A v3 schema: snake_case on the wire, unknown members of requests refused."""
 
     model_config = ConfigDict(extra="forbid", from_attributes=True)
@@ -97,6 +138,25 @@ Numeric = Annotated[
     BeforeValidator(_decimal_from_text),
     PlainSerializer(plain, return_type=str, when_used="json"),
     WithJsonSchema({"type": "string", "pattern": DECIMAL_PATTERN}),
+]
+
+
+def _number_from_json(value: object) -> object:
+    # The shortest text of a parsed number is what the client wrote: 12.3 must not become 12.300000000000000710.
+    return repr(value) if isinstance(value, float) else value
+
+
+def _number_to_json(value: Decimal) -> int | float:
+    return int(value) if value == value.to_integral_value() else float(value)
+
+
+# A decimal that is a JSON number on the wire: percentages and entitlement amounts.
+JSONNumber = Annotated[
+    Decimal,
+    BeforeValidator(_number_from_json),
+    Field(allow_inf_nan=False, max_digits=38),
+    PlainSerializer(_number_to_json, when_used="json"),
+    WithJsonSchema({"type": "number", "format": "double"}),
 ]
 
 

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Path, Query, Response
 from pydantic import Field, RootModel, StringConstraints, model_validator
 
 from meterhouse.api.deps import Namespace, Read, ServicesDep, Write
-from meterhouse.api.paging import MAX_PAGE_SIZE, V1Page
+from meterhouse.api.paging import MAX_OFFSET, MAX_PAGE_SIZE, V1Page
 from meterhouse.api.problems import errors
 from meterhouse.api.wire import Instant, Numeric, Opt, ResourceKey, Ulid, V1Model
 from meterhouse.catalog import features
@@ -191,7 +191,7 @@ async def list_features(
     page_size: Annotated[
         int | None, Query(alias="pageSize", ge=1, le=MAX_PAGE_SIZE, description="How many items a page holds.")
     ] = None,
-    offset: Annotated[int, Query(ge=0, description="How many to pass over; not used with pages.")] = 0,
+    offset: Annotated[int, Query(ge=0, le=MAX_OFFSET, description="How many to pass over; not used with pages.")] = 0,
     limit: Annotated[
         int, Query(ge=1, le=MAX_PAGE_SIZE, description="How many to return; not used with pages.")
     ] = _DEFAULT_SIZE,

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from meterhouse.api.deps import Namespace, Read, ServicesDep, Write
 from meterhouse.api.paging import V1Page, V1Paging
-from meterhouse.api.problems import errors
+from meterhouse.api.problems import InvalidParameterError, errors
 from meterhouse.api.v1.ratecards import RateCard, rate_card_of, rate_card_value
 from meterhouse.api.wire import (
     KEY_PATTERN,
@@ -243,7 +243,7 @@ def _key_versions(request: Request) -> dict[str, list[int]]:
     for name, value in request.query_params.multi_items():
         if name.startswith(prefix) and name.endswith("]"):
             if not (value.isascii() and value.isdecimal() and len(value) < 10):
-                raise InvalidInput(f"{name}: must be a version number")
+                raise InvalidParameterError(name, "must be a version number", rule="type")
             versions.setdefault(name.removeprefix(prefix)[:-1], []).append(int(value))
     return versions
 

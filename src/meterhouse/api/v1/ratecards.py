@@ -9,30 +9,11 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, PlainSerializer, TypeAdapter, WithJsonSchema
+from pydantic import Field, TypeAdapter, WithJsonSchema
 
-from meterhouse.api.wire import Description, ISODuration, Name, Numeric, Opt, ResourceKey, Ulid, V1Model
+from meterhouse.api.wire import Description, ISODuration, JSONNumber, Name, Numeric, Opt, ResourceKey, Ulid, V1Model
 from meterhouse.catalog import prices, ratecards
 from meterhouse.catalog.prices import PaymentTerm, TierMode
-
-
-def _number_from_json(value: object) -> object:
-    # The shortest text of a parsed number is what the client wrote: 12.3 must not become 12.300000000000000710.
-    return repr(value) if isinstance(value, float) else value
-
-
-def _number_to_json(value: Decimal) -> int | float:
-    return int(value) if value == value.to_integral_value() else float(value)
-
-
-# A decimal that is a JSON number on the wire: percentages and entitlement amounts.
-JSONNumber = Annotated[
-    Decimal,
-    BeforeValidator(_number_from_json),
-    Field(allow_inf_nan=False, max_digits=38),
-    PlainSerializer(_number_to_json, when_used="json"),
-    WithJsonSchema({"type": "number", "format": "double"}),
-]
 
 
 class FlatPriceWithPaymentTerm(V1Model):

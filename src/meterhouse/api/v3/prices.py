@@ -10,8 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from meterhouse.api.v1.ratecards import JSONNumber
-from meterhouse.api.wire import Numeric, Opt, Ulid, V3Model
+from meterhouse.api.wire import JSONNumber, Numeric, Opt, Ulid, V3Model
 from meterhouse.catalog import prices
 from meterhouse.catalog.prices import Discounts, PaymentTerm, Price, TaxConfig, TierMode, UnitConversion
 

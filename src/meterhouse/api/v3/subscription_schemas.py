@@ -6,7 +6,6 @@ import orjson
 from pydantic import Field
 
 from meterhouse.api.labels import Labels, ShownLabels, labels_of, metadata_of
-from meterhouse.api.v1.ratecards import JSONNumber
 from meterhouse.api.v3.prices import (
     BillingPrice,
     BillingRateCardDiscounts,
@@ -22,6 +21,7 @@ from meterhouse.api.wire import (
     ExternalKey,
     Instant,
     ISODuration,
+    JSONNumber,
     Name,
     Opt,
     ResourceKey,

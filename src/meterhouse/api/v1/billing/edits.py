@@ -9,9 +9,19 @@ from meterhouse.api.v1.address import Address
 from meterhouse.api.v1.billing.lines import InvoiceLine
 from meterhouse.api.v1.billing.parts import BillingPartyTaxIdentity, InvoiceUsageBasedRateCard
 from meterhouse.api.v1.billing.schemas import Invoice
-from meterhouse.api.v1.ratecards import JSONNumber, RateCardUsageBasedPrice, TaxConfig, price_value
+from meterhouse.api.v1.ratecards import RateCardUsageBasedPrice, TaxConfig, price_value
 from meterhouse.api.v1.subscription_schemas import Period
-from meterhouse.api.wire import CurrencyCode, Description, Instant, ISODuration, Name, ResourceKey, Ulid, V1Model
+from meterhouse.api.wire import (
+    CurrencyCode,
+    Description,
+    Instant,
+    ISODuration,
+    JSONNumber,
+    Name,
+    ResourceKey,
+    Ulid,
+    V1Model,
+)
 from meterhouse.billing.invoices.inputs import InvoiceEdit, LineInput, WorkflowEdit
 from meterhouse.billing.invoices.snapshots import Party, PartyAddress
 from meterhouse.billing.invoices.views import PendingLines

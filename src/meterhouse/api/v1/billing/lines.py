@@ -13,13 +13,12 @@ from meterhouse.api.v1.billing.parts import (
 )
 from meterhouse.api.v1.ratecards import (
     FlatPriceWithPaymentTerm,
-    JSONNumber,
     RateCardUsageBasedPrice,
     TaxConfig,
     price_of,
 )
 from meterhouse.api.v1.subscription_schemas import Period
-from meterhouse.api.wire import CurrencyCode, Instant, Numeric, Opt, ResourceKey, Ulid, V1Model
+from meterhouse.api.wire import CurrencyCode, Instant, JSONNumber, Numeric, Opt, ResourceKey, Ulid, V1Model
 from meterhouse.billing.invoices.views import DetailView, InvoiceView, LineView
 from meterhouse.billing.rating.results import AmountDiscount
 from meterhouse.catalog.prices import Discounts, PaymentTerm

@@ -7,8 +7,8 @@ from pydantic import Field
 
 from meterhouse.api.v1 import ratecards
 from meterhouse.api.v1.address import Address
-from meterhouse.api.v1.ratecards import JSONNumber, TaxConfig
-from meterhouse.api.wire import Instant, ISODuration, Numeric, Opt, ResourceKey, Ulid, V1Model
+from meterhouse.api.v1.ratecards import TaxConfig
+from meterhouse.api.wire import Instant, ISODuration, JSONNumber, Numeric, Opt, ResourceKey, Ulid, V1Model
 from meterhouse.billing.invoices.snapshots import InvoiceWorkflow, Party, PartyAddress
 from meterhouse.billing.rating.results import Totals
 from meterhouse.catalog import prices

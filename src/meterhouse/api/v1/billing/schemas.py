@@ -14,9 +14,8 @@ from meterhouse.api.v1.billing.parts import (
     InvoiceTotals,
     InvoiceWorkflowSettings,
 )
-from meterhouse.api.v1.ratecards import JSONNumber
 from meterhouse.api.v1.subscription_schemas import Period
-from meterhouse.api.wire import CurrencyCode, Instant, Numeric, Opt, Ulid, V1Model
+from meterhouse.api.wire import CurrencyCode, Instant, JSONNumber, Numeric, Opt, Ulid, V1Model
 from meterhouse.billing.invoices.views import InvoiceView, IssueView
 
 InvoiceStatus = Literal[

@@ -59,6 +59,8 @@ class CursorPaging:
                 member = name.removeprefix("page[").removesuffix("]")
                 if member not in ("size", "after", "before"):
                     raise InvalidParameterError(name, "unknown member of page")
+                if len(request.query_params.getlist(name)) > 1:
+                    raise InvalidParameterError(name, "may appear only once")
                 given[member] = request.query_params[name]
         if "after" in given and "before" in given:
             raise InvalidParameterError("page", "after and before exclude each other")
