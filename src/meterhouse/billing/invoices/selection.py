@@ -93,7 +93,7 @@ async def select_lines(
                 raise
             log.warning("pending line passed over", line_id=line.id, charge_id=line.charge_id, error=error.message)
             continue
-        if part.period is None or part.period.is_empty():
+        if part.period is None:
             left.append(Left(line, part))
         else:
             taken.append(Taken(gathering, line, part.period))
