@@ -64,7 +64,8 @@ class KafkaLog:
     Args:
         servers: `host:port`, several separated by commas.
         topic: created when missing; OpenMeter's is `om_default_events`.
-        partitions: of a topic that is created: how many sinks can share the work.
+        partitions: of a topic that is created: how many sinks can share the work. More of them later send an event to
+            another partition than before, so restart all sinks then: at their start they learn the keys of all.
         group: consumer group of the sinks.
         configuration: further properties of librdkafka's clients, such as `security.protocol`.
         consuming: further properties of the consumer.
@@ -83,7 +84,8 @@ class KafkaLog:
         self._client: dict[str, Any] = {
             "bootstrap.servers": servers,
             "socket.timeout.ms": int(BROKER_TIMEOUT_SECONDS * 1000),
-            "log_level": 2,  # a broker that is away is told by our own lines, not once a second by the library's
+            "log_level": 2,  # the library's own lines come several a second while a broker is away
+            "error_cb": _told,
             **(configuration or {}),
         }
         self._topic = topic
@@ -386,6 +388,10 @@ class _Reader:
 
     async def _on_thread(self, call: Callable[[], R]) -> R:
         return await asyncio.get_running_loop().run_in_executor(self._thread, call)
+
+
+def _told(error: KafkaError) -> None:
+    log.warning("trouble with Kafka", error=error.str())
 
 
 def _message(event: Event) -> dict[str, Any]:
