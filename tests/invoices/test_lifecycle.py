@@ -10,7 +10,7 @@ from meterhouse.billing.invoices import repository
 from meterhouse.billing.invoices.states import State, Trigger
 from meterhouse.billing.invoices.views import InvoiceView
 from meterhouse.kernel import clock
-from meterhouse.kernel.errors import Conflict, Unavailable
+from meterhouse.kernel.errors import InvalidInput, Unavailable
 from meterhouse.kernel.periods import Duration
 from tests.invoices.conftest import NS, World, at
 
@@ -224,7 +224,7 @@ async def test_a_customer_with_open_invoices_cannot_be_deleted(world: World) -> 
     with clock.frozen(at("02-15T00:00")):
         invoice = await draft(world)
         async with world.db.write() as session:
-            with pytest.raises(Conflict):
+            with pytest.raises(InvalidInput):
                 await world.invoices.refuse_customer_deletion(session, world.customer)
         await act(world, "approve", invoice)
         async with world.db.write() as session:

@@ -28,7 +28,7 @@ async def test_numbers_count_up_per_namespace_and_scope(db: Database) -> None:
     async with db.write() as session:
 
         async def draw(namespace: str, scope: NumberScope) -> str:
-            return await draw_number(session, namespace, scope, customer_name="Jo", currency="USD")
+            return await draw_number(session, namespace, scope, customer_id="jo", customer_name="Jo", currency="USD")
 
         assert [await draw("a", NumberScope.GATHERING) for _ in range(2)] == ["GATHER-JO-USD-1", "GATHER-JO-USD-2"]
         assert await draw("a", NumberScope.DRAFT) == "DRAFT-JO-1"

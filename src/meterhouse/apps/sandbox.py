@@ -40,6 +40,7 @@ class SandboxApp:
             session,
             invoice.namespace,
             NumberScope.SANDBOX,
+            customer_id=invoice.customer_id,
             customer_name=invoice.customer.name,
             currency=invoice.currency,
         )

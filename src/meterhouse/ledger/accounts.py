@@ -114,3 +114,14 @@ async def hold(session: WriteSession, namespace: str, customer_id: str) -> HeldB
         raise
     await session.execute(set_timeout, {"value": before})
     return HeldBook(book)
+
+
+async def hold_routes(session: WriteSession, namespace: str, customer_id: str) -> None:
+    """Hold the making of the namespace's own routes until the transaction ends.
+
+    The customer's accounts come first, as in every posting: who posts later in this transaction would otherwise wait
+    for another posting of the customer that waits for the routes.
+    """
+    if await find(session, namespace, customer_id) is not None:
+        await hold(session, namespace, customer_id)
+    await lock(session, "ledger", namespace, "routes")

@@ -150,6 +150,7 @@ class Creation:
                 session,
                 customer.namespace,
                 NumberScope.DRAFT,
+                customer_id=customer.id,
                 customer_name=customer.name,
                 currency=gathering.currency,
             ),

@@ -74,6 +74,8 @@ class Gathering:
             return invoice
         customer = await customers.get(session, namespace, customer_id)
         if invoice is None:
+            # Made, where the namespace has none yet, before a number is held: a sync does it in that order, too.
+            await self._profiles.merged(session, namespace, customer_id)
             invoice = InvoiceRow(
                 namespace=namespace,
                 kind=GATHERING,
@@ -82,7 +84,12 @@ class Gathering:
                 customer_name=customer.name,
                 currency=currency,
                 number=await draw_number(
-                    session, namespace, NumberScope.GATHERING, customer_name=customer.name, currency=currency
+                    session,
+                    namespace,
+                    NumberScope.GATHERING,
+                    customer_id=customer_id,
+                    customer_name=customer.name,
+                    currency=currency,
                 ),
             )
             session.add(invoice)

@@ -2,7 +2,7 @@
 
 A counter is incremented by one upsert in the caller's transaction, so numbers have no gaps. The row lock lasts until
 the commit: draw as late as possible, and always in the order gathering, draft, app, or two transactions can wait for
-each other. For the same reason the namespace's ledger routes, which a later posting may have to make, are held first.
+each other. For the same reason everything that a later posting of the customer may have to hold is held first.
 """
 
 import unicodedata
@@ -12,7 +12,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from meterhouse.billing.invoices.models import InvoiceNumberCounter
 from meterhouse.kernel.db import WriteSession
-from meterhouse.kernel.locks import lock
+from meterhouse.ledger.accounts import hold_routes
 
 
 class NumberScope(StrEnum):
@@ -52,10 +52,10 @@ def number_prefix(customer_name: str) -> str:
 
 
 async def draw_number(
-    session: WriteSession, namespace: str, scope: NumberScope, *, customer_name: str, currency: str
+    session: WriteSession, namespace: str, scope: NumberScope, *, customer_id: str, customer_name: str, currency: str
 ) -> str:
     """Return the next number of `scope`; the first count is 1."""
-    await lock(session, "ledger", namespace, "routes")
+    await hold_routes(session, namespace, customer_id)
     statement = (
         insert(InvoiceNumberCounter)
         .values(namespace=namespace, scope=scope.value, count=1)
