@@ -42,7 +42,7 @@ async def test_an_invoice_that_is_numbered_and_booked_meets_a_grant(world: World
 
 async def test_the_first_two_customers_of_a_namespace_get_their_lines(world: World) -> None:
     async with world.db.write() as session:
-        other = await customers.create(session, NS, NewCustomer(name="Other"))
+        other = await customers.create(session, NS, NewCustomer(name="Other", key="other"))
         await world.profiles.merged(session, NS, other.id)
         pending = asyncio.create_task(world.flat("fee", "5.00", at("02-01T00:00")))
         await asyncio.sleep(0.3)  # until it waits
