@@ -45,6 +45,13 @@ CREATE TABLE IF NOT EXISTS om_migrations $on_cluster (name String, applied_at Da
 ENGINE = ${replicated}MergeTree ORDER BY name
 """
 
+# The engine's profiler stops the threads of a statement each second of its life. Embedded, it now and then stops one
+# that holds a lock which the profiler needs: then the statement never ends, and nothing is stored any more.
+_EMBEDDED_SETTINGS: Mapping[str, Any] = {
+    "query_profiler_real_time_period_ns": 0,
+    "query_profiler_cpu_time_period_ns": 0,
+}
+
 Row = Sequence[Any]
 
 
@@ -186,7 +193,12 @@ def connection_arguments(url: str) -> dict[str, Any]:
     database = options.pop("database", None)
     common = {"settings": dict(_SETTINGS)}
     if parts.scheme == EMBEDDED_SCHEME:
-        return {"interface": "chdb", "path": unquote(parts.path), "database": database or "default", **common}
+        return {
+            "interface": "chdb",
+            "path": unquote(parts.path),
+            "database": database or "default",
+            "settings": {**_SETTINGS, **_EMBEDDED_SETTINGS},
+        }
     if parts.scheme not in ("http", "https", "clickhouse"):
         raise ValueError(f"unknown ClickHouse URL scheme: {parts.scheme!r}")
     return {
