@@ -1,5 +1,6 @@
 """Every kind of price, billed in parts and whole, compared with what a few lines of arithmetic say it must cost."""
 
+import asyncio
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,6 +12,8 @@ from typing import Any
 import pytest
 
 from meterhouse.api.wire import format_instant
+from meterhouse.billing.invoices import repository
+from meterhouse.credits.recognition import recognize
 from tests.scenarios.conftest import NewWorld
 from tests.scenarios.world import World, totals
 
@@ -406,4 +409,195 @@ async def test_cancel_and_undo_around_a_partial_invoice(new_world: NewWorld) -> 
         for key in everyone:
             assert await shop.settled(key) == 0
             assert totals(await shop.invoices(key), "creditsTotal") == 20
+        await shop.check_stable()
+
+
+async def test_credit_with_restrictions_expiry_priorities_and_promises(new_world: NewWorld) -> None:
+    async with new_world() as world:
+        shop = Shop(world)
+        await shop.open()
+        await shop.feature("images")
+        cards = (
+            usage_card(CARDS["unit"]),
+            usage_card(CARDS["unit"], key="images", name="Images", featureKey="images", price=unit("0.01")),
+        )
+        for key, mode in zip(("hybrid", "prepaid"), MODES, strict=True):
+            await shop.plan(key, phase(*cards), mode=mode)
+            await shop.subscribe(key)
+            await shop.grant(key, "5.00", priority=10)
+            await shop.grant(key, "7.00", priority=20, filters={"features": ["tokens"]})
+            await shop.grant(key, "4.00", priority=1, expires_after="P10D")
+            await shop.grant(key, "3.00", filters={"features": ["images"]})
+            await shop.grant(key, "100.00", effective_at="2025-03-01T00:00:00Z")
+        await shop.move_to(utc(2025, 2, 14))
+        await shop.use(["hybrid", "prepaid"], D(1000))
+        await shop.move_to(utc(2025, 2, 16))
+        # 20.00 and 10.00 are due. The 4.00 have expired, the 100.00 do not count yet.
+        assert totals(await shop.invoices("hybrid"), "creditsTotal") == 15
+        assert totals(await shop.invoices("hybrid"), "total") == 15
+        assert await shop.settled("hybrid") == 0
+        assert await shop.settled("prepaid") == -15
+        await shop.grant("prepaid", "6.00", filters={"features": ["other"]})
+        assert await shop.settled("prepaid") == -9
+        await shop.grant("prepaid", "8.00")
+        assert await shop.settled("prepaid") == -1
+        await shop.move_to(utc(2025, 3, 1))
+        assert await shop.settled("hybrid") == 100
+        assert await shop.settled("prepaid") == 99
+        await shop.use(["hybrid", "prepaid"], D(1000))
+        await shop.move_to(utc(2025, 3, 16))
+        assert await shop.settled("hybrid") == 70
+        assert await shop.settled("prepaid") == 69
+        assert totals(await shop.invoices("hybrid"), "creditsTotal") == 45
+        assert totals(await shop.invoices("hybrid"), "total") == 15
+        await shop.check_stable()
+
+
+async def test_late_usage_on_both_sides_of_the_bounds(new_world: NewWorld) -> None:
+    async with new_world() as world:
+        shop = Shop(world)
+        await shop.open()
+        for key, mode in zip(("hybrid", "prepaid"), MODES, strict=True):
+            await shop.plan(key, phase(usage_card(CARDS["unit"])), mode=mode)
+            await shop.subscribe(key)
+        both = ("hybrid", "prepaid")
+        await shop.move_to(utc(2025, 1, 20, 12))
+        await shop.use(both, D(1000), at=utc(2025, 1, 20, 11))
+        world.clock.at += timedelta(seconds=1)
+        await world.invoice(shop.customers["hybrid"], progressive=True)
+        world.clock.at += timedelta(seconds=29)
+        # Too late for the part that is being billed, in time for the next.
+        await shop.use(both, D(50), at=utc(2025, 1, 20, 11))
+        await shop.move_to(utc(2025, 2, 15, 0, 59, 59))
+        await shop.use(both, D(200), at=utc(2025, 2, 14))
+        await shop.move_to(utc(2025, 2, 15, 1))
+        await shop.use(both, D(400), at=utc(2025, 2, 14))
+        await shop.use(both, D(800), at=utc(2025, 2, 15))
+        await shop.move_to(utc(2025, 3, 15, 2))
+        assert await lines_of(shop, "hybrid") == [
+            ("Tokens", "2025-01-15", "2025-01-20", D("20.00")),
+            ("Tokens", "2025-01-20", "2025-02-15", D("5.00")),
+            ("Tokens", "2025-02-15", "2025-03-15", D("16.00")),
+        ]
+        assert await shop.settled("prepaid") == -41
+        # What came too late is not billed, but it shows: the usage of a final charge is worth more than was booked.
+        path = f"/api/v3/openmeter/customers/{shop.customers['prepaid']}/charges"
+        (late, *_) = (await world.call("GET", path, params={"expand": "real_time_usage"}))["data"]
+        assert D(late["totals"]["booked"]["credits_total"]) == 25
+        assert D(late["totals"]["realtime"]["total"]) == 33
+        await shop.check_stable()
+
+
+async def test_currencies_of_other_minor_units(new_world: NewWorld) -> None:
+    async with new_world() as world:
+        shop = Shop(world)
+        await shop.open()
+        expected = {
+            # 5 x 0.7 yen; a fee of 1000 for 17 of 31 days; then 0 and nothing.
+            "jpy": [("Tokens", D(4)), ("late", D(548))],
+            "kwd": [("Tokens", D("0.018")), ("late", D("548.387"))],
+        }
+        for key, each in (("jpy", "0.7"), ("kwd", "0.0035")):
+            cards = (usage_card(CARDS["unit"], price=unit(each)), flat_card("late", "1000", term="in_arrears"))
+            await shop.plan(key, phase(*cards), currency=key.upper())
+            await shop.subscribe(key)
+            await shop.grant(key, "3", currency=key.upper())
+        await shop.move_to(utc(2025, 1, 20))
+        await shop.use(["jpy", "kwd"], D(5))
+        await shop.move_to(utc(2025, 2, 1))
+        for key in expected:
+            await shop.cancel(key)
+        await shop.move_to(utc(2025, 2, 2))
+        for key, lines in expected.items():
+            assert [(name, worth) for name, _, _, worth in await lines_of(shop, key)] == lines
+            credits = totals(await shop.invoices(key), "creditsTotal")
+            assert credits == 3
+            assert await shop.settled(key, key.upper()) == 0
+        await shop.check_stable()
+
+
+async def test_usage_that_is_taken_back(new_world: NewWorld) -> None:
+    async with new_world() as world:
+        shop = Shop(world)
+        await shop.open()
+        await shop.plan("pro", phase(usage_card(CARDS["unit"]), flat_card("seat", "31.00")))
+        for key in ("whole", "parts"):
+            await shop.subscribe(key, "pro")
+        await shop.move_to(utc(2025, 1, 20))
+        await shop.use(["whole", "parts"], D(1000))
+        await shop.move_to(utc(2025, 1, 22))
+        await world.invoice(shop.customers["parts"], progressive=True)
+        await shop.move_to(utc(2025, 1, 25))
+        await shop.use(["whole", "parts"], D(-400))
+        await shop.move_to(utc(2025, 2, 15, 2))
+        usage = {
+            key: [(start, end, worth) for name, start, end, worth in await lines_of(shop, key) if name == "Tokens"]
+            for key in ("whole", "parts")
+        }
+        assert usage["whole"] == [("2025-01-15", "2025-02-15", D("12.00"))]
+        # There are no credit notes: less than what was billed cannot be billed, and says so when it is asked for.
+        assert usage["parts"] == [("2025-01-15", "2025-01-22", D("20.00"))]
+        refused = await world.invoice(shop.customers["parts"], progressive=False)
+        assert "charge_total_is_negative" in refused.text
+        # Nothing else of the customer waits for it.
+        seats = [line for line in await lines_of(shop, "parts") if line[0] == "seat"]
+        assert [start for _, start, _, _ in seats] == ["2025-01-15", "2025-02-15"]
+        await shop.check_books()
+
+
+async def test_everything_at_once_and_twice(new_world: NewWorld) -> None:
+    async with new_world() as world:
+        shop = Shop(world)
+        await shop.open()
+        await shop.plan("pro", phase(usage_card(CARDS["graduated"]), flat_card("seat", "31.00")))
+        await shop.plan("prepaid", phase(usage_card(CARDS["graduated"])), mode=MODES[1])
+        keys = {"one": "pro", "two": "pro", "three": "prepaid"}
+        await asyncio.gather(*(shop.subscribe(key, plan) for key, plan in keys.items()))
+        await shop.move_to(utc(2025, 2, 10))
+        await shop.use(list(keys), D(1200))
+        for at in (utc(2025, 2, 10, 1), utc(2025, 2, 15), utc(2025, 2, 15, 1, 1), utc(2025, 2, 15, 1, 2)):
+            world.clock.at = at
+            # Two processes do all work at once, while customers are billed, given credit and one leaves.
+            works = [world.run(work.name) for work in world.app.due_works * 2]
+            jobs = [world.app.worker.drain() for _ in range(2)]
+            asked = [world.invoice(shop.customers[key], progressive=True) for key in ("one", "one", "two")]
+            given = [shop.grant(key, "5.00") for key in keys]
+            leaving = [shop.cancel("two", "next_billing_cycle")] if at.hour == 1 and at.day == 10 else []
+            await asyncio.gather(*works, *jobs, *asked, *given, *leaving)
+        await shop.move_to(utc(2025, 2, 15, 3))
+        cost = graduated(D(1200))
+        # `one` was also billed the first seconds of the next period, which owe the flat price of the first tier.
+        for key, fees in (("one", D(62) + graduated(D(0))), ("two", D(31))):
+            invoices = await shop.invoices(key)
+            assert totals(invoices, "total") + totals(invoices, "creditsTotal") == cost + fees
+            assert await shop.settled(key) == 20 - totals(invoices, "creditsTotal")
+            assert {one["status"] for one in invoices} == {"paid"}
+        assert await shop.settled("three") == 20 - cost
+        await shop.check_stable()
+
+
+async def test_a_process_that_dies_between_two_steps(new_world: NewWorld) -> None:
+    async with new_world() as world:
+        shop = Shop(world)
+        await shop.open()
+        await shop.plan("pro", phase(usage_card(CARDS["unit"]), flat_card("seat", "31.00")))
+        await shop.subscribe("acme", "pro")
+        await shop.grant("acme", "5.00")
+        await shop.use(["acme"], D(1000))
+        world.clock.at = utc(2025, 2, 15)
+        services = world.app.services
+        async with services.db.read() as session:
+            (gathering,) = await repository.live_gatherings(session, "default", shop.customers["acme"])
+        async with services.db.write() as session:
+            made = await services.invoices.collect(session, "default", shop.customers["acme"], gathering.id)
+        assert len(made) == 1
+        # Nobody advances what was made; the next process finds it. Revenue is recognised twice.
+        world.clock.at += timedelta(hours=2)
+        await world.settle()
+        for _ in range(2):
+            async with services.db.write() as session:
+                await recognize(session, "default", shop.customers["acme"], "USD")
+        invoices = await shop.invoices("acme")
+        assert totals(invoices, "total") == 31 + 31 + 20 - 5
+        assert {one["status"] for one in invoices} == {"paid"}
         await shop.check_stable()

@@ -111,7 +111,8 @@ class BillingChargeTotals(V3Model):
     booked: BillingTotals = Field(description="What runs booked so far, credits taken off.")
     realtime: Opt[BillingTotals] = Field(
         None,
-        description="Usage up to now rated from the start, before credits. A minimum counts from the end on.",
+        description="Usage up to now rated from the start, before credits. A minimum counts from the end on. Events "
+        "that were stored after the collection closed count here but are never billed.",
     )
 
 

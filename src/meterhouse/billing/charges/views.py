@@ -42,7 +42,8 @@ class Charge:
         base_deleted_at: when the system deleted its own layer.
         deleted_at: when the charge stopped to be billable, by whichever layer.
         booked: what runs booked so far, after credits.
-        realtime: usage up to now rated from the start, before credits; None unless asked for and readable.
+        realtime: usage up to now rated from the start, before credits; None unless asked for and readable. Also what
+            was stored too late to be booked counts here.
         last_error: why the last advance failed, None when it did not.
     """
 
