@@ -35,7 +35,9 @@ CONNECT_TIMEOUT_SECONDS = 5
 # How often a change of stored rows is asked whether it is done; it takes from a few milliseconds to hours.
 FIRST_LOOK_SECONDS, LONGEST_LOOK_SECONDS = 0.02, 5.0
 
-_SETTINGS: Mapping[str, Any] = {
+# Of SELECTs alone: it changes the type of toStartOfHour(time), which the event table is sorted by. A table made under
+# it would be merged without it, in the background, and get an index by which queries lose rows.
+_QUERY_SETTINGS: Mapping[str, Any] = {
     # Windows that start before 1970 or end after 2106 must not wrap around.
     "enable_extended_results_for_datetime_functions": 1,
 }
@@ -91,7 +93,10 @@ class ClickHouse:
         Raises:
             Unavailable: the server does not answer.
         """
-        return await self._run(lambda client: client.query(sql, parameters=dict(parameters or {})).result_rows)
+        bound = dict(parameters or {})
+        return await self._run(
+            lambda client: client.query(sql, parameters=bound, settings=dict(_QUERY_SETTINGS)).result_rows
+        )
 
     async def command(self, sql: str, parameters: Mapping[str, Any] | None = None) -> None:
         """Run a statement without a result."""
@@ -118,7 +123,8 @@ class ClickHouse:
         Raises:
             MutationFailed: the engine cannot do it; it is given up, so that it does not hold up later ones.
         """
-        await self.command(statement, parameters)
+        # Not waited for in the request, which would run into its timeout on a large table.
+        await self.command(f"{statement} SETTINGS mutations_sync = 0", parameters)
         mine = "database = currentDatabase() AND table = {table:String}"
         unfinished = (
             f"SELECT count(), anyIf(latest_fail_reason, latest_fail_reason != '') FROM system.mutations"
@@ -164,7 +170,7 @@ class ClickHouse:
         for file in sorted((f for f in directory.iterdir() if f.name.endswith(".sql")), key=lambda f: f.name):
             if file.name in applied:
                 continue
-            for statement in _statements(rendered(file.read_text("utf-8"), self._cluster)):
+            for statement in statements(rendered(file.read_text("utf-8"), self._cluster)):
                 await self.command(statement)
             await self.command(
                 "INSERT INTO om_migrations SELECT {name:String}, {at:DateTime64(6)}",
@@ -191,13 +197,12 @@ def connection_arguments(url: str) -> dict[str, Any]:
     parts = urlsplit(url)
     options: dict[str, Any] = dict(parse_qsl(parts.query))
     database = options.pop("database", None)
-    common = {"settings": dict(_SETTINGS)}
     if parts.scheme == EMBEDDED_SCHEME:
         return {
             "interface": "chdb",
             "path": unquote(parts.path),
             "database": database or "default",
-            "settings": {**_SETTINGS, **_EMBEDDED_SETTINGS},
+            "settings": dict(_EMBEDDED_SETTINGS),
         }
     if parts.scheme not in ("http", "https", "clickhouse"):
         raise ValueError(f"unknown ClickHouse URL scheme: {parts.scheme!r}")
@@ -214,7 +219,6 @@ def connection_arguments(url: str) -> dict[str, Any]:
         "autogenerate_session_id": False,
         "connect_timeout": CONNECT_TIMEOUT_SECONDS,
         "send_receive_timeout": QUERY_TIMEOUT_SECONDS,
-        **common,
     }
 
 
@@ -234,7 +238,8 @@ def rendered(text: str, cluster: str | None) -> str:
     )
 
 
-def _statements(text: str) -> list[str]:
+def statements(text: str) -> list[str]:
+    """Return the statements of a migration, without comments."""
     without_comments = re.sub(r"--[^\n]*", "", text)
     return [statement for part in without_comments.split(";") if (statement := part.strip())]
 

@@ -371,7 +371,8 @@ def window_end(start: datetime, window: Window) -> datetime:
 def _order(query: MeterQuery, row: UsageRow) -> tuple[object, ...]:
     texts = [row.subject, row.customer_id, *(row.groups.get(name) for name in query.group_by)]
     return (
-        row.start if query.window else _EPOCH,
+        # In UTC: Python compares instants of one zone by their local times, which come twice when clocks go back.
+        row.start.astimezone(UTC) if query.window else _EPOCH,
         -row.value,
         *((text is not None, text or "") for text in texts),
     )
