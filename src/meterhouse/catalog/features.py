@@ -12,7 +12,7 @@ from meterhouse.catalog.unitcost import UNIT_COST, LLMUnitCost, ManualUnitCost, 
 from meterhouse.kernel import clock
 from meterhouse.kernel.conditions import Condition, Sort
 from meterhouse.kernel.db import ReadSession, WriteSession, violated
-from meterhouse.kernel.errors import Conflict, InvalidInput, NotFound
+from meterhouse.kernel.errors import Conflict, InvalidInput, NotFound, invalid
 from meterhouse.kernel.ids import is_ulid, new_id
 from meterhouse.metering import meters
 from meterhouse.metering.filters import Filter, from_json
@@ -118,7 +118,7 @@ async def create(session: WriteSession, namespace: str, new: NewFeature) -> Feat
         Conflict: a live feature has the key.
     """
     if is_ulid(new.key.upper()):
-        raise InvalidInput(f"feature key must not be a ULID: {new.key}")
+        raise invalid(f"feature key must not be a ULID: {new.key}", field="$.key")
     meter = await _meter(session, namespace, new)
     _check_filters(meter, new.meter_filters)
     _check_unit_cost(meter, new.unit_cost)
@@ -158,20 +158,22 @@ async def _meter(session: ReadSession, namespace: str, new: NewFeature) -> Meter
     if found is None or found.deleted_at is not None:
         raise NotFound(f"meter not found: {new.meter_id or new.meter_key}")
     if found.aggregation not in _AGGREGATIONS:
-        raise InvalidInput(f"meter {found.key} aggregates by {found.aggregation}, which features cannot use")
+        message = f"meter {found.key} aggregates by {found.aggregation}, which features cannot use"
+        raise invalid(message, field="$.meter")
     return found
 
 
 def _check_filters(meter: Meter | None, filters: Mapping[str, Filter]) -> None:
     if meter is None:
         if filters:
-            raise InvalidInput("meter filters need a meter")
+            raise invalid("meter filters need a meter", field="$.meter")
         return
     for name, condition in filters.items():
+        field = f"$.meter.filters.{name}"
         if name not in meter.group_by:
-            raise InvalidInput(f"meter {meter.key} has no dimension {name}")
+            raise invalid(f"meter {meter.key} has no dimension {name}", field=field)
         if "" in _operands(condition):
-            raise InvalidInput(f"filter on {name} has an empty value")
+            raise invalid(f"filter on {name} has an empty value", field=field)
 
 
 def _operands(condition: Filter) -> list[str]:
@@ -180,16 +182,17 @@ def _operands(condition: Filter) -> list[str]:
 
 def _check_unit_cost(meter: Meter | None, unit_cost: UnitCost | None) -> None:
     if isinstance(unit_cost, ManualUnitCost) and unit_cost.amount < 0:
-        raise InvalidInput("unit cost must not be negative")
+        raise invalid("unit cost must not be negative", field="$.unit_cost.amount")
     if not isinstance(unit_cost, LLMUnitCost):
         return
     if meter is None:
-        raise InvalidInput("a unit cost by language model needs a meter")
+        raise invalid("a unit cost by language model needs a meter", field="$.meter")
     for name, (fixed, dimension) in unit_cost.sources().items():
         if bool(fixed) == bool(dimension):
-            raise InvalidInput(f"unit cost needs exactly one of a fixed {name} and a {name} property")
+            message = f"unit cost needs exactly one of {name} and {name}_property"
+            raise invalid(message, field=f"$.unit_cost.{name}")
         if dimension and dimension not in meter.group_by:
-            raise InvalidInput(f"meter {meter.key} has no dimension {dimension}")
+            raise invalid(f"meter {meter.key} has no dimension {dimension}", field=f"$.unit_cost.{name}_property")
 
 
 async def get(session: ReadSession, namespace: str, id_or_key: str) -> Feature:

@@ -11,7 +11,7 @@ from meterhouse.catalog.models import TaxCodeRow, TaxDefaultsRow
 from meterhouse.catalog.prices import TaxConfig
 from meterhouse.catalog.repository import taxcodes as repository
 from meterhouse.kernel.db import ReadSession, WriteSession
-from meterhouse.kernel.errors import InvalidInput, Issue, NotFound
+from meterhouse.kernel.errors import Issue, NotFound, invalid
 from meterhouse.kernel.ids import new_id
 from meterhouse.kernel.locks import lock
 
@@ -159,8 +159,12 @@ async def _adopt_or_create(session: WriteSession, namespace: str, app_type: str,
     return row
 
 
-async def resolved(session: WriteSession, namespace: str, config: TaxConfig) -> TaxConfig:
+async def resolved(
+    session: WriteSession, namespace: str, config: TaxConfig, *, field: str = "$.taxConfig"
+) -> TaxConfig:
     """Return the config as it is stored: tax code id and Stripe code name the same entity (section 1.3).
+
+    `field` is where the request has the config.
 
     Raises:
         InvalidInput: the id names no live tax code of the namespace.
@@ -168,7 +172,8 @@ async def resolved(session: WriteSession, namespace: str, config: TaxConfig) -> 
     if config.tax_code_id is not None:
         row = await repository.find(session, namespace, config.tax_code_id)
         if row is None:
-            raise InvalidInput(f"tax code not found: {config.tax_code_id}")
+            message = f"tax code not found: {config.tax_code_id}"
+            raise invalid(message, code="tax_code_not_found", field=f"{field}.taxCodeId")
         return config.model_copy(update={"stripe_code": row.app_mappings.get(STRIPE)})
     if config.stripe_code:
         code = await for_provider_code(session, namespace, STRIPE, config.stripe_code)

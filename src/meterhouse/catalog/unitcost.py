@@ -47,7 +47,7 @@ class LLMUnitCost(Value):
         return {
             "provider": (self.provider, self.provider_property),
             "model": (self.model, self.model_property),
-            "token type": (self.token_type, self.token_type_property),
+            "token_type": (self.token_type, self.token_type_property),
         }
 
 

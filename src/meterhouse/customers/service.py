@@ -13,7 +13,7 @@ from meterhouse.customers.repository import CustomerFilter
 from meterhouse.kernel import clock
 from meterhouse.kernel.conditions import Sort
 from meterhouse.kernel.db import ReadSession, WriteSession, violated
-from meterhouse.kernel.errors import Conflict, DomainError, InvalidInput, NotFound, PreconditionFailed
+from meterhouse.kernel.errors import Conflict, DomainError, InvalidInput, NotFound, PreconditionFailed, invalid
 from meterhouse.kernel.locks import lock
 from meterhouse.kernel.money import is_fiat
 from meterhouse.kernel.pages import Page, PageRequest
@@ -42,6 +42,7 @@ BY_NAME = (Sort("name"),)
 _NO_GUARDS = Guards()
 _ALL = CustomerFilter()
 _FIRST_PAGE = PageRequest()
+_SUBJECT_KEYS = "$.usage_attribution.subject_keys"
 
 
 class CustomerDeleted(PreconditionFailed):
@@ -137,19 +138,19 @@ async def list_customers(
 
 def _check(key: str | None, name: str, subject_keys: Collection[str], currency: str | None) -> None:
     if not name:
-        raise InvalidInput("name must not be empty")
+        raise invalid("name must not be empty", field="$.name")
     if key == "":
-        raise InvalidInput("key must not be empty")
+        raise invalid("key must not be empty", field="$.key")
     if any(not subject for subject in subject_keys):
-        raise InvalidInput("a subject key must not be empty")
+        raise invalid("a subject key must not be empty", field=_SUBJECT_KEYS)
     if key is None and not subject_keys:
-        raise InvalidInput("either key or usageAttribution.subjectKeys must be provided")
+        raise invalid("either key or usageAttribution.subjectKeys must be provided", field="$.key")
     _check_currency(currency)
 
 
 def _check_currency(currency: str | None) -> None:
     if currency is not None and not is_fiat(currency):
-        raise InvalidInput(f"invalid currency: {currency}: must be an ISO 4217 code")
+        raise invalid(f"invalid currency: {currency}: must be an ISO 4217 code", field="$.currency")
 
 
 async def _check_unused(

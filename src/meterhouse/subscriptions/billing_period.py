@@ -30,7 +30,8 @@ def aligned_period_or_refuse(view: SubscriptionView, at: datetime) -> Period:
         raise invalid(
             "the billing period of a subscription begins with the subscription",
             code="subscription_billing_period_queried_before_subscription_start",
+            field="$.timing",
             queried_at=at.isoformat(),
             subscription_start=view.active_from.isoformat(),
         )
-    raise invalid("the subscription has ended by then")
+    raise invalid("the subscription has ended by then", field="$.timing")

@@ -4,7 +4,7 @@ from meterhouse.customers.customer import Customer
 from meterhouse.customers.guards import Guards
 from meterhouse.kernel import clock
 from meterhouse.kernel.db import ReadSession, WriteSession
-from meterhouse.kernel.errors import Conflict, InvalidInput
+from meterhouse.kernel.errors import Conflict, InvalidInput, invalid
 from meterhouse.subscriptions import repository
 from meterhouse.subscriptions.status import Status, status_of
 from meterhouse.subscriptions.views import SubscriptionView
@@ -55,7 +55,8 @@ async def refuse_change(session: WriteSession, before: Customer, after: Customer
         return
     views = await _not_ended(session, before)
     if other_subjects and any(_has_started(view) for view in views):
-        raise InvalidInput("cannot change subject keys for customer with active subscriptions")
+        message = "cannot change subject keys for customer with active subscriptions"
+        raise invalid(message, field="$.usage_attribution.subject_keys")
     bound = [view for view in views if _is_paid(view) and view.currency != after.currency]
     if other_currency and bound:
         raise Conflict(f"the currency is that of paid subscriptions: {_ids(bound)}")

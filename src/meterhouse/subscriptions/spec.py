@@ -10,7 +10,7 @@ from typing import Any
 
 from meterhouse.catalog.plans.plan import Plan, PlanPhase
 from meterhouse.catalog.ratecards import BooleanEntitlementTemplate, RateCard
-from meterhouse.kernel.errors import InvalidInput
+from meterhouse.kernel.errors import invalid
 from meterhouse.kernel.periods import Duration
 
 OWNER = "subscription.owner"
@@ -85,7 +85,7 @@ def _durations(plan: Plan, starting_phase: str | None) -> list[Duration | None]:
         return durations
     keys = [phase.key for phase in plan.phases]
     if starting_phase not in keys:
-        raise InvalidInput(f"the plan has no phase {starting_phase}")
+        raise invalid(f"the plan has no phase {starting_phase}", field="$.starting_phase")
     skipped = keys.index(starting_phase)
     return [Duration()] * skipped + durations[skipped:]
 
@@ -107,7 +107,8 @@ def from_plan(
         try:
             start = offset.add_to(active_from)
         except (OverflowError, ValueError):
-            raise InvalidInput(f"phase {phase.key} would start after the end of the calendar") from None
+            message = f"phase {phase.key} would start after the end of the calendar"
+            raise invalid(message, field="$.plan") from None
         phases.append(_phase(phase, start, hint, plan.currency))
         offset = offset + (duration or Duration())
     return SubscriptionSpec(plan.currency, plan.billing_cadence, billing_anchor, active_from, tuple(phases))

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from meterhouse.kernel import clock
-from meterhouse.kernel.errors import InvalidInput
+from meterhouse.kernel.errors import invalid
 from meterhouse.subscriptions.billing_period import aligned_period_or_refuse
 from meterhouse.subscriptions.views import SubscriptionView
 
@@ -22,17 +22,18 @@ class NamedTiming(StrEnum):
 
 
 Timing = NamedTiming | datetime
+_FIELD = "$.timing"
 
 
-def within_reach(instant: datetime) -> datetime:
-    """Return the instant in UTC.
+def within_reach(instant: datetime, field: str) -> datetime:
+    """Return the instant in UTC; `field` is where the request names it.
 
     Raises:
         InvalidInput: it is more than a hundred years away.
     """
     now = clock.now()
     if not now - HORIZON <= instant <= now + HORIZON:
-        raise InvalidInput(f"an instant cannot be more than 100 years away: {instant.isoformat()}")
+        raise invalid(f"an instant cannot be more than 100 years away: {instant.isoformat()}", field=field)
     return clock.as_utc(instant)
 
 
@@ -46,10 +47,11 @@ def start_of_new(timing: Timing) -> datetime:
     if timing is NamedTiming.IMMEDIATE:
         return now
     if isinstance(timing, NamedTiming):
-        raise InvalidInput(f"a new subscription has no billing cycle yet: timing {timing} is not possible")
+        message = f"a new subscription has no billing cycle yet: timing {timing} is not possible"
+        raise invalid(message, field=_FIELD)
     if timing < now - START_TOLERANCE:
-        raise InvalidInput("cannot create subscription in the past")
-    return within_reach(timing)
+        raise invalid("cannot create subscription in the past", field=_FIELD)
+    return within_reach(timing, _FIELD)
 
 
 def end_of(view: SubscriptionView, timing: Timing) -> datetime:
@@ -64,7 +66,8 @@ def end_of(view: SubscriptionView, timing: Timing) -> datetime:
     if timing is NamedTiming.NEXT_BILLING_CYCLE:
         return aligned_period_or_refuse(view, now).end
     if timing < now:
-        raise InvalidInput("cannot cancel subscription in the past")
-    if aligned_period_or_refuse(view, within_reach(timing)).start != timing:
-        raise InvalidInput("a custom cancellation must be at the boundary of a billing period or of a phase")
+        raise invalid("cannot cancel subscription in the past", field=_FIELD)
+    if aligned_period_or_refuse(view, within_reach(timing, _FIELD)).start != timing:
+        message = "a custom cancellation must be at the boundary of a billing period or of a phase"
+        raise invalid(message, field=_FIELD)
     return clock.as_utc(timing)

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Path, Query, Response
 from pydantic import Field, StringConstraints
 
+from meterhouse.api import fields
 from meterhouse.api.deps import Namespace, Read, ServicesDep, Write
 from meterhouse.api.paging import V1Page, V1Paging
 from meterhouse.api.problems import errors
@@ -28,6 +29,7 @@ CustomerExpand = Literal["subscriptions"]
 Expand = Annotated[
     list[CustomerExpand] | None, Query(description="What to show in full; subscriptions when it is left out.")
 ]
+_FIELD_NAMES = {"$.usage_attribution.subject_keys": "$.usageAttribution.subjectKeys"}
 _SORT_FIELDS = {"id": "id", "name": "name", "createdAt": "created_at"}
 
 
@@ -158,7 +160,8 @@ async def create_customer(
     body: CustomerCreate, session: Write, namespace: Namespace, services: ServicesDep
 ) -> Customer:
     """Create a customer."""
-    return Customer.of(await service.create(session, namespace, body.to_value(), services.customer_guards))
+    with fields.named(_FIELD_NAMES):
+        return Customer.of(await service.create(session, namespace, body.to_value(), services.customer_guards))
 
 
 @router.get(
@@ -236,7 +239,8 @@ async def update_customer(
 ) -> Customer:
     """Replace a customer."""
     customer = await service.get_by_id_or_key(session, namespace, id_or_key)
-    changed = await service.update(session, namespace, customer.id, body.to_value(), services.customer_guards)
+    with fields.named(_FIELD_NAMES):
+        changed = await service.update(session, namespace, customer.id, body.to_value(), services.customer_guards)
     return Customer.of(changed)
 
 

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Path, Query, Response
 from pydantic import Field, RootModel, StringConstraints, model_validator
 
+from meterhouse.api import fields
 from meterhouse.api.deps import Namespace, Read, ServicesDep, Write
 from meterhouse.api.paging import MAX_OFFSET, MAX_PAGE_SIZE, V1Page
 from meterhouse.api.problems import errors
@@ -125,6 +126,17 @@ class FeatureCreateInputs(_FeatureInput):
             unit_cost=self.unit_cost.to_value() if self.unit_cost else None,
         )
 
+    def field_names(self) -> dict[str, str]:
+        """Return what this request calls the fields of a feature."""
+        advanced = self.advanced_meter_group_by_filters
+        parts = FeatureLLMUnitCost.model_fields.items()
+        return {
+            "$.meter.filters": "$.advancedMeterGroupByFilters" if advanced else "$.meterGroupByFilters",
+            "$.meter": "$.meterSlug",
+            **{f"$.unit_cost.{name}": f"$.unitCost.{field.alias}" for name, field in parts},
+            "$.unit_cost": "$.unitCost",
+        }
+
     def _filters(self) -> dict[str, Filter]:
         if not self.advanced_meter_group_by_filters:
             return {name: filters.eq(value) for name, value in (self.meter_group_by_filters or {}).items()}
@@ -173,7 +185,8 @@ class FeatureResource(_FeatureInput):
 )
 async def create_feature(body: FeatureCreateInputs, session: Write, namespace: Namespace) -> FeatureResource:
     """Create a feature, with a meter to measure its usage or without one."""
-    return FeatureResource.of(await features.create(session, namespace, body.to_value()))
+    with fields.named(body.field_names()):
+        return FeatureResource.of(await features.create(session, namespace, body.to_value()))
 
 
 @router.get(

@@ -23,7 +23,7 @@ from meterhouse.api.wire import (
 from meterhouse.catalog import features as catalog
 from meterhouse.catalog.prices import SettlementMode
 from meterhouse.kernel import clock, periods
-from meterhouse.kernel.errors import InvalidInput
+from meterhouse.kernel.errors import invalid
 from meterhouse.kernel.ids import made_at
 from meterhouse.subscriptions.billing_period import aligned_period
 from meterhouse.subscriptions.service import CustomPlan, NewSubscription, PlanChoice
@@ -265,7 +265,7 @@ class _SubscriptionCreateMembers(V1Model):
         """
         named = self.customer_id or self.customer_key
         if named is None:
-            raise InvalidInput("either customerId or customerKey must be provided")
+            raise invalid("either customerId or customerKey must be provided", field="$.customerId")
         return named
 
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Body, Path, Query, Response
 from pydantic import Discriminator, Tag
 
+from meterhouse.api import fields
 from meterhouse.api.deps import Namespace, Read, ServicesDep
 from meterhouse.api.paging import MAX_PAGE_SIZE, V1Page
 from meterhouse.api.problems import errors
@@ -35,6 +36,7 @@ router = APIRouter(tags=["Subscriptions"])
 _PATH = "/api/v1/subscriptions"
 _ONE = _PATH + "/{subscriptionId}"
 _FAILURES = (400, 401, 403, 404, 409, 412, 500, 503)
+_FIELD_NAMES = {"$.billing_anchor": "$.billingAnchor", "$.starting_phase": "$.startingPhase"}
 _SORT_FIELDS = {"activeFrom": "active_from", "activeTo": "active_to"}
 
 SubscriptionId = Annotated[
@@ -70,9 +72,10 @@ async def create_subscription(
     """Subscribe a customer to a plan, or to a plan of its own."""
     async with services.db.write() as session:
         customer = await customers.get_live(session, namespace, body.customer())
-        view = await service.create(
-            session, namespace, body.to_value(customer.id), credits_enabled=services.credits_enabled
-        )
+        with fields.named(_FIELD_NAMES):
+            view = await service.create(
+                session, namespace, body.to_value(customer.id), credits_enabled=services.credits_enabled
+            )
     await bring_billing_up(services, view)
     return Subscription.of(view)
 

@@ -19,7 +19,7 @@ from meterhouse.api.wire import Ulid
 from meterhouse.customers import service as customers
 from meterhouse.kernel import clock
 from meterhouse.kernel.conditions import Condition, Operator
-from meterhouse.kernel.errors import InvalidInput
+from meterhouse.kernel.errors import invalid
 from meterhouse.subscriptions import service
 from meterhouse.subscriptions.service.read import OLDEST_FIRST
 from meterhouse.subscriptions.status import Status
@@ -54,7 +54,7 @@ async def create_subscription(
     """Subscribe a customer to a plan, from now on."""
     named = body.customer.id or body.customer.key
     if named is None:
-        raise InvalidInput("either customer.id or customer.key must be provided")
+        raise invalid("either customer.id or customer.key must be provided", field="$.customer")
     async with services.db.write() as session:
         customer = await customers.get_live(session, namespace, named)
         view = await service.create(

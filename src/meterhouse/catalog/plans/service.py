@@ -16,7 +16,7 @@ from meterhouse.catalog.features import Feature
 from meterhouse.catalog.plans import repository
 from meterhouse.catalog.plans.plan import NewPlan, Plan, PlanContent, PlanStatus, status
 from meterhouse.catalog.plans.repository import PlanQuery
-from meterhouse.catalog.plans.validation import block, feature_issues, plan_issues, with_features
+from meterhouse.catalog.plans.validation import block, card_path, feature_issues, plan_issues, with_features
 from meterhouse.catalog.prices import TaxConfig
 from meterhouse.catalog.settlement import require_credits
 from meterhouse.kernel import clock
@@ -131,9 +131,12 @@ async def resolved(session: WriteSession, plan: Plan) -> Plan:
     )
     plan = with_features(plan, [feature for feature in found if feature.archived_at is None])
     configs: dict[TaxConfig, TaxConfig] = {}
-    for card in cards:
-        if card.tax_config is not None and card.tax_config not in configs:
-            configs[card.tax_config] = await taxcodes.resolved(session, plan.namespace, card.tax_config)
+    for phase in plan.phases:
+        for card in phase.rate_cards:
+            if card.tax_config is not None and card.tax_config not in configs:
+                configs[card.tax_config] = await taxcodes.resolved(
+                    session, plan.namespace, card.tax_config, field=f"{card_path(phase, card)}.taxConfig"
+                )
     return plan.with_cards(
         lambda _, card: (
             card.model_copy(update={"tax_config": configs[card.tax_config]}) if card.tax_config is not None else card

@@ -40,7 +40,8 @@ def phase_path(phase: PlanPhase) -> str:
     return f"$.phases[?(@.key=='{phase.key}')]"
 
 
-def _card_path(phase: PlanPhase, card: RateCard, segment: str = "rateCards") -> str:
+def card_path(phase: PlanPhase, card: RateCard, segment: str = "rateCards") -> str:
+    """Return where a rate card stands."""
     return f"{phase_path(phase)}.{segment}[?(@.key=='{card.key}')]"
 
 
@@ -111,12 +112,12 @@ def _phase_issues(phase: PlanPhase) -> Iterator[Issue]:
         yield warning("plan_phase_has_no_rate_cards", "a phase needs at least one rate card", f"{path}.rateCards")
     seen: set[str] = set()
     for card in phase.rate_cards:
-        card_path = _card_path(phase, card, "ratecards")
+        at = card_path(phase, card, "ratecards")
         if card.key in seen:
             message = f"two rate cards of the phase have the key {card.key}"
-            yield Issue("rate_card_duplicated_key", message, f"{card_path}.key")
+            yield Issue("rate_card_duplicated_key", message, f"{at}.key")
         seen.add(card.key)
-        yield from rate_card_issues(card, card_path)
+        yield from rate_card_issues(card, at)
 
 
 def _alignment_issues(plan: Plan) -> Iterator[Issue]:
@@ -126,7 +127,7 @@ def _alignment_issues(plan: Plan) -> Iterator[Issue]:
             if card.price is None or cadence is None or cadence.aligns_with(plan.billing_cadence):
                 continue
             message = f"the billing cadence {cadence} does not align with the plan's {plan.billing_cadence}"
-            path = f"{_card_path(phase, card)}.billingCadence"
+            path = f"{card_path(phase, card)}.billingCadence"
             yield warning("rate_card_billing_cadence_unaligned", message, path)
 
 
@@ -134,7 +135,7 @@ def _currency_issues(plan: Plan) -> Iterator[Issue]:
     for phase in plan.phases:
         for card in phase.rate_cards:
             if card.currency is not None:
-                yield from _override_issues(plan, card, card.currency, f"{_card_path(phase, card)}.currency")
+                yield from _override_issues(plan, card, card.currency, f"{card_path(phase, card)}.currency")
 
 
 def _override_issues(plan: Plan, card: RateCard, currency: str, path: str) -> Iterator[Issue]:
@@ -157,7 +158,7 @@ def feature_issues(plan: Plan, features: Mapping[str, Feature]) -> list[Issue]:
     for phase in plan.phases:
         for card in phase.rate_cards:
             if card.feature_id is not None:
-                path = f"{_card_path(phase, card)}.featureKey"
+                path = f"{card_path(phase, card)}.featureKey"
                 issues += _feature_issues(card, features.get(card.feature_id), path)
     return issues
 
@@ -187,7 +188,7 @@ def with_features(plan: Plan, features: Sequence[Feature]) -> Plan:
         given += [by_key.get(card.feature_key)] if card.feature_key is not None else []
         if not given:
             return card
-        path = f"{_card_path(phase, card)}.featureKey"
+        path = f"{card_path(phase, card)}.featureKey"
         first, last = given[0], given[-1]
         if first is None or last is None:
             named = card.feature_key or card.feature_id

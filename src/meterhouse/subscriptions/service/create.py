@@ -14,7 +14,7 @@ from meterhouse.customers import service as customers
 from meterhouse.customers.customer import Customer
 from meterhouse.kernel import clock
 from meterhouse.kernel.db import WriteSession, violated
-from meterhouse.kernel.errors import InvalidInput, NotFound
+from meterhouse.kernel.errors import NotFound, invalid
 from meterhouse.kernel.locks import lock
 from meterhouse.kernel.periods import Duration
 from meterhouse.subscriptions import repository, timing, uniqueness, validation
@@ -95,7 +95,7 @@ async def create(
     await lock(session, "customer", namespace, new.customer_id, "subscription")
     customer = await customers.get_live(session, namespace, new.customer_id)
     start = timing.start_of_new(new.timing)
-    anchor = start if new.billing_anchor is None else timing.within_reach(new.billing_anchor)
+    anchor = start if new.billing_anchor is None else timing.within_reach(new.billing_anchor, "$.billing_anchor")
     spec = from_plan(plan, active_from=start, billing_anchor=anchor, starting_phase=new.starting_phase)
     await _check(session, namespace, spec)
     _check_currency(customer, spec)
@@ -115,13 +115,14 @@ async def _plan(session: WriteSession, namespace: str, choice: PlanChoice | Cust
     elif choice.key is not None:
         plan = await _active(session, namespace, choice.key)
     else:
-        raise InvalidInput("a plan is named by id or by key")
+        raise invalid("a plan is named by id or by key", field="$.plan")
     if plan.deleted_at is not None:
-        raise InvalidInput(f"plan is deleted: {plan.key}")
+        raise invalid(f"plan is deleted: {plan.key}", field="$.plan")
     if plans.status(plan, clock.now()) is not PlanStatus.ACTIVE:
-        raise InvalidInput(f"plan is not active: {plan.key} version {plan.version}")
+        raise invalid(f"plan is not active: {plan.key} version {plan.version}", field="$.plan")
     if choice.version is not None and choice.version != plan.version:
-        raise InvalidInput(f"version {choice.version} of plan {plan.key} is not active, version {plan.version} is")
+        message = f"version {choice.version} of plan {plan.key} is not active, version {plan.version} is"
+        raise invalid(message, field="$.plan.version")
     return plan
 
 
@@ -174,9 +175,8 @@ async def _check(session: WriteSession, namespace: str, spec: SubscriptionSpec) 
 
 def _check_currency(customer: Customer, spec: SubscriptionSpec) -> None:
     if customer.currency not in (None, spec.currency) and spec.has_priced_items():
-        raise InvalidInput(
-            f"currencies must match: customer is invoiced in {customer.currency}, the plan is priced in {spec.currency}"
-        )
+        message = f"customer is invoiced in {customer.currency}, the plan is priced in {spec.currency}"
+        raise invalid(f"currencies must match: {message}", field="$.plan")
 
 
 async def _check_alone(session: WriteSession, namespace: str, customer: Customer, start: datetime) -> None:
