@@ -251,6 +251,22 @@ async def test_csv(client: httpx.AsyncClient, house: House) -> None:
     assert both.headers["content-type"] == "application/json"
 
 
+async def test_csv_names_registered_subjects(client: httpx.AsyncClient, house: House) -> None:
+    await create(client)
+    await send_a(house)
+    named = [{"key": "acme", "displayName": "ACME, Inc."}]
+    assert (await client.post("/api/v1/subjects", json=named)).status_code == 200
+    query, csv = f"{METERS}/storage/query", {"accept": "text/csv"}
+    text = (await client.get(query, params={"groupBy": "subject"}, headers=csv)).text
+    header, first, second = text.splitlines()
+    assert header == "window_start,window_end,subject,subject_display_name,value"
+    assert first.endswith(',acme,"ACME, Inc.",11.750000')
+    assert second.endswith(",globex,,4.000000")
+    assert (await client.get(query, headers=csv)).text.startswith("window_start,window_end,value\n")
+    only = (await client.get(query, params={"subject": "globex"}, headers=csv)).text
+    assert only.startswith("window_start,window_end,subject,value\n")
+
+
 async def test_subjects_and_values(client: httpx.AsyncClient, house: House) -> None:
     await create(client, groupBy={"tier": "$.tier"})
     await send_a(house)

@@ -149,6 +149,14 @@ async def subject_ids_among(session: ReadSession, namespace: str, texts: Collect
     return sorted((await session.scalars(query)).all())
 
 
+async def display_names(session: ReadSession, namespace: str, keys: Collection[str]) -> dict[str, str | None]:
+    """Return the display names of the live subjects with these keys, by key."""
+    query = select(SubjectRow.key, SubjectRow.display_name).where(
+        SubjectRow.namespace == namespace, SubjectRow.deleted_at.is_(None), _one_of(SubjectRow.key, keys)
+    )
+    return dict((await session.execute(query)).tuples().all())
+
+
 async def add_subjects(session: WriteSession, namespace: str, keys: Sequence[str], attributes: dict[str, Any]) -> None:
     """Make a subject for each key that has no live one."""
     now = clock.now()

@@ -4,7 +4,7 @@ They enrich what usage is reported by; usage itself needs none. Every subject ke
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -83,6 +83,11 @@ async def _row(session: ReadSession, namespace: str, id_or_key: str) -> SubjectR
 async def list_subjects(session: ReadSession, namespace: str) -> list[Subject]:
     """Return all live subjects, oldest first."""
     return [_subject(row) for row in await repository.live_subjects(session, namespace)]
+
+
+async def display_names(session: ReadSession, namespace: str, keys: Collection[str]) -> dict[str, str | None]:
+    """Return the display names of those of the keys that are live subjects; None for one without a name."""
+    return await repository.display_names(session, namespace, keys)
 
 
 async def upsert(session: WriteSession, namespace: str, items: Sequence[SubjectUpsert]) -> list[Subject]:

@@ -12,7 +12,7 @@ async def lock(session: WriteSession, *key: str) -> None:
     `("customer", namespace, id, "billing")` around everything that changes a customer's charges or invoices,
     `("charge", namespace, id)` after it, `("customer", namespace, id, "subscription")`, `("ledger", account_id)`,
     `("catalog", kind, namespace, key)`, `("apps", namespace)`, `("billing_profiles", namespace)`,
-    `("due_work", name)`, `("simulated_clock",)`.
+    `("due_work", name)`, `("simulated_clock",)`, `("event_voids", namespace)`.
     """
     await session.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))"), {"name": _name(key)})
 

@@ -19,6 +19,7 @@ from meterhouse.api.v1.features import FilterString
 from meterhouse.api.v1.meters import MeterIdOrSlug
 from meterhouse.api.wire import Instant, Opt, V1Model, format_instant
 from meterhouse.customers import service as customers
+from meterhouse.customers import subjects
 from meterhouse.kernel import clock
 from meterhouse.kernel.db import ReadSession
 from meterhouse.kernel.errors import FeatureDisabled, InvalidInput, NotFound
@@ -242,7 +243,10 @@ async def answer(
         rows = await queries.usage(query)
     if request.headers.get("accept", "").partition(";")[0].strip().lower() == "text/csv":
         disposition = f"attachment; filename={query.meter.key}.csv"
-        content = to_csv(query, rows)
+        async with services.db.read() as session:
+            subjects_shown = {row.subject for row in rows if row.subject is not None}
+            names = await subjects.display_names(session, namespace, subjects_shown)
+        content = to_csv(query, rows, names)
         return Response(content, headers={"content-type": "text/csv", "content-disposition": disposition})
     echo = {"from": asked.from_, "to": asked.to}
     document: dict[str, object] = {name: format_instant(at) for name, at in echo.items() if at is not None}
@@ -312,16 +316,21 @@ def _row(query: MeterQuery, row: UsageRow) -> dict[str, object]:
     return shown
 
 
-def to_csv(query: MeterQuery, rows: Sequence[UsageRow]) -> str:
-    """Write an answer as CSV (metering section 10.8)."""
+def to_csv(query: MeterQuery, rows: Sequence[UsageRow], display_names: Mapping[str, str | None]) -> str:
+    """Write an answer as CSV (metering section 10.8).
+
+    Args:
+        display_names: of the subjects that are registered; where there are any, the names get a column.
+    """
     groups = [name for name in query.groups() if name != SUBJECT]
     with_subject = SUBJECT in query.groups()
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["window_start", "window_end", *([SUBJECT] if with_subject else []), *groups, "value"])
+    subject_columns = [SUBJECT, *(["subject_display_name"] if display_names else [])] if with_subject else []
+    writer.writerow(["window_start", "window_end", *subject_columns, *groups, "value"])
     for row in rows:
         split = [row.customer_id if name == CUSTOMER else row.groups[name] for name in groups]
-        subject = [row.subject] if with_subject else []
+        subject = [row.subject, display_names.get(row.subject or "")][: len(subject_columns)]
         writer.writerow([format_instant(row.start), format_instant(row.end), *subject, *split, f"{row.value:.6f}"])
     return text.getvalue()
 
