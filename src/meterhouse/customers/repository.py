@@ -154,7 +154,7 @@ async def display_names(session: ReadSession, namespace: str, keys: Collection[s
     query = select(SubjectRow.key, SubjectRow.display_name).where(
         SubjectRow.namespace == namespace, SubjectRow.deleted_at.is_(None), _one_of(SubjectRow.key, keys)
     )
-    return dict((await session.execute(query)).tuples().all())
+    return {row.key: row.display_name for row in await session.execute(query)}
 
 
 async def add_subjects(session: WriteSession, namespace: str, keys: Sequence[str], attributes: dict[str, Any]) -> None:
