@@ -9,13 +9,15 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
 
 from fastapi import Request
 
 from meterhouse.api.problems import InvalidParameterError
 from meterhouse.api.wire import ULID_PATTERN
 from meterhouse.kernel.conditions import Check, Condition, Operator, Scalar, Sort
+
+E = TypeVar("E", bound=StrEnum)
 
 MAX_VALUE_BYTES = 1024  # a longer operand is no search a person made; bounds the SQL text
 MAX_LIST_ITEMS = 50  # bounds the IN list and the OR chain of one parameter
@@ -196,6 +198,24 @@ def parse_filters(request: Request, fields: Mapping[str, FieldKind]) -> dict[str
         if len(found) > 1 and fields.get(field) in (FieldKind.EXACT, FieldKind.BOOLEAN):
             raise _refuse(f"filter[{field}]: only one operator is allowed")
     return {field: Condition(tuple(found)) for field, found in checks.items()}
+
+
+def members_of(kind: type[E], filters: Mapping[str, Condition], field: str) -> tuple[E, ...] | None:
+    """Return the members of an enumeration that a filter asks for, None where it was not given.
+
+    Raises:
+        InvalidParameterError: another operator than `eq` and `oeq`, or a value that is no member.
+    """
+    if field not in filters:
+        return None
+    (check,) = filters[field].checks
+    if check.operator not in (_O.EQ, _O.OEQ):
+        raise _refuse(f"filter[{field}]: unsupported operator, only eq and oeq are supported")
+    values = check.operand if isinstance(check.operand, tuple) else (check.operand,)
+    try:
+        return tuple(kind(str(value)) for value in values)
+    except ValueError:
+        raise _refuse(f"filter[{field}]: must be one of {', '.join(kind)}") from None
 
 
 def label_conditions(filters: Mapping[str, Condition]) -> dict[str, Condition]:

@@ -7,10 +7,10 @@ from fastapi import APIRouter, Body, Path, Query, Response
 from pydantic import Discriminator, Tag
 
 from meterhouse.api import fields
+from meterhouse.api import subscription_changes as changes
 from meterhouse.api.deps import Namespace, Read, ServicesDep
 from meterhouse.api.paging import MAX_PAGE_SIZE, V1Page
 from meterhouse.api.problems import errors
-from meterhouse.api.subscription_changes import bring_billing_up
 from meterhouse.api.v1.customers import CustomerIdOrKey
 from meterhouse.api.v1.subscription_schemas import (
     CustomSubscriptionCreate,
@@ -70,14 +70,8 @@ async def create_subscription(
     body: Annotated[SubscriptionCreate, Body()], namespace: Namespace, services: ServicesDep
 ) -> Subscription:
     """Subscribe a customer to a plan, or to a plan of its own."""
-    async with services.db.write() as session:
-        customer = await customers.get_live(session, namespace, body.customer())
-        with fields.named(_FIELD_NAMES):
-            view = await service.create(
-                session, namespace, body.to_value(customer.id), credits_enabled=services.credits_enabled
-            )
-    await bring_billing_up(services, view)
-    return Subscription.of(view)
+    with fields.named(_FIELD_NAMES):
+        return Subscription.of(await changes.create(services, namespace, body.customer(), body.to_value))
 
 
 async def _features(session: ReadSession, namespace: str, view: SubscriptionView) -> dict[str, Feature]:
@@ -113,10 +107,7 @@ async def cancel_subscription(
     subscription_id: SubscriptionId, body: SubscriptionCancel, namespace: Namespace, services: ServicesDep
 ) -> Subscription:
     """Set the end of an active subscription. Billing is brought up to that end."""
-    async with services.db.write() as session:
-        view = await service.cancel(session, namespace, subscription_id, body.timing)
-    await bring_billing_up(services, view, view.active_to)
-    return Subscription.of(view)
+    return Subscription.of(await changes.cancel(services, namespace, subscription_id, body.timing))
 
 
 @router.post(
@@ -129,10 +120,7 @@ async def unschedule_cancelation(
     subscription_id: SubscriptionId, namespace: Namespace, services: ServicesDep
 ) -> Subscription:
     """Let a canceled subscription run on, before its end has come."""
-    async with services.db.write() as session:
-        view = await service.unschedule_cancelation(session, namespace, subscription_id)
-    await bring_billing_up(services, view)
-    return Subscription.of(view)
+    return Subscription.of(await changes.go_on(services, namespace, subscription_id))
 
 
 @router.delete(
@@ -148,7 +136,7 @@ async def delete_subscription(subscription_id: SubscriptionId, namespace: Namesp
     async with services.db.write() as session:
         view = await service.load(session, namespace, subscription_id)
         await service.delete(session, namespace, subscription_id)
-    await bring_billing_up(services, view)
+    await changes.bring_billing_up(services, view)
 
 
 @router.get(

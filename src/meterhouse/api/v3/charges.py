@@ -1,6 +1,5 @@
 """v3 charges of a customer: what it has to pay for (charges section 9)."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
@@ -8,7 +7,7 @@ from fastapi import APIRouter, Path, Request
 from pydantic import BeforeValidator, Discriminator, Field
 
 from meterhouse.api.deps import Namespace, Read, ServicesDep, Write
-from meterhouse.api.filters import FieldKind, list_parameters, parse_filters, parse_sort
+from meterhouse.api.filters import FieldKind, list_parameters, members_of, parse_filters, parse_sort
 from meterhouse.api.labels import Labels, ShownLabels, labels_of, metadata_of
 from meterhouse.api.paging import V3Page, V3Paging
 from meterhouse.api.problems import InvalidParameterError, errors
@@ -35,7 +34,7 @@ from meterhouse.billing.charges.states import PublicStatus
 from meterhouse.billing.charges.views import Charge
 from meterhouse.catalog import features
 from meterhouse.catalog.prices import FlatPrice, PaymentTerm, SettlementMode
-from meterhouse.kernel.conditions import Condition, Operator, Sort
+from meterhouse.kernel.conditions import Sort
 from meterhouse.kernel.db import ReadSession
 from meterhouse.kernel.errors import FeatureDisabled, InvalidInput, NotFound, invalid
 from meterhouse.kernel.money import ZERO
@@ -377,20 +376,6 @@ def _charges(services: ServicesDep) -> Charges:
     return services.charges
 
 
-def _statuses(condition: Condition | None) -> Sequence[PublicStatus] | None:
-    if condition is None:
-        return None
-    (check,) = condition.checks
-    if check.operator not in (Operator.EQ, Operator.OEQ):
-        raise InvalidParameterError("filter", "filter[status]: only eq and oeq are supported", rule="format")
-    values = check.operand if isinstance(check.operand, tuple) else (check.operand,)
-    known = {status.value: status for status in PublicStatus}
-    unknown = [str(value) for value in values if value not in known]
-    if unknown:
-        raise InvalidParameterError("filter", f"filter[status]: unknown status {unknown[0]}", rule="format")
-    return [known[str(value)] for value in values]
-
-
 def _expands_usage(request: Request) -> bool:
     given = [part.strip() for text in request.query_params.getlist("expand") for part in text.split(",")]
     values = [value for value in given if value]
@@ -421,7 +406,7 @@ async def list_charges(
     """Return fees and metered usage. Credit purchases are grants and not listed; nor is what was deleted, unless
     asked for. An unknown customer has none.
     """
-    statuses = _statuses(parse_filters(request, _FIELDS).get("status"))
+    statuses = members_of(PublicStatus, parse_filters(request, _FIELDS), "status")
     sorts = parse_sort(request, _SORT_FIELDS, (Sort("created_at"),))
     if len(sorts) > 1:
         raise InvalidParameterError("sort", "only one field is supported")

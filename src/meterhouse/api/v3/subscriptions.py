@@ -6,19 +6,17 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Request
 
 from meterhouse.api.deps import Namespace, Read, ServicesDep
-from meterhouse.api.filters import FieldKind, list_parameters, parse_filters, parse_sort
+from meterhouse.api.filters import FieldKind, list_parameters, members_of, parse_filters, parse_sort
 from meterhouse.api.paging import V3Page, V3Paging
-from meterhouse.api.problems import InvalidParameterError, errors
-from meterhouse.api.subscription_changes import bring_billing_up
+from meterhouse.api.problems import errors
+from meterhouse.api.subscription_changes import cancel, create, go_on
 from meterhouse.api.v3.subscription_schemas import (
     BillingSubscription,
     BillingSubscriptionCancel,
     BillingSubscriptionCreate,
 )
 from meterhouse.api.wire import Ulid
-from meterhouse.customers import service as customers
 from meterhouse.kernel import clock
-from meterhouse.kernel.conditions import Condition, Operator
 from meterhouse.kernel.errors import invalid
 from meterhouse.subscriptions import service
 from meterhouse.subscriptions.service.read import OLDEST_FIRST
@@ -55,28 +53,7 @@ async def create_subscription(
     named = body.customer.id or body.customer.key
     if named is None:
         raise invalid("either customer.id or customer.key must be provided", field="$.customer")
-    async with services.db.write() as session:
-        customer = await customers.get_live(session, namespace, named)
-        view = await service.create(
-            session, namespace, body.to_value(customer.id), credits_enabled=services.credits_enabled
-        )
-    await bring_billing_up(services, view)
-    return BillingSubscription.of(view)
-
-
-def _statuses(condition: Condition | None) -> tuple[Status, ...]:
-    """Read the condition on the status, which is no column and so has its own operators."""
-    if condition is None:
-        return ()
-    check = condition.checks[0]
-    if check.operator not in (Operator.EQ, Operator.OEQ):
-        raise InvalidParameterError("filter", "filter[status]: unsupported operator", rule="format")
-    named = check.operand if isinstance(check.operand, tuple) else (check.operand,)
-    try:
-        return tuple(Status(str(name)) for name in named)
-    except ValueError:
-        reason = f"filter[status]: must be one of {', '.join(Status)}"
-        raise InvalidParameterError("filter", reason, rule="format") from None
+    return BillingSubscription.of(await create(services, namespace, named, body.to_value))
 
 
 @router.get(
@@ -97,7 +74,7 @@ async def list_subscriptions(
         customer_id=given.get("customer_id"),
         plan_id=given.get("plan_id"),
         plan_key=given.get("plan_key"),
-        statuses=_statuses(given.get("status")),
+        statuses=members_of(Status, given, "status") or (),
     )
     sorts = parse_sort(request, _SORT_FIELDS, OLDEST_FIRST)
     found = await service.list_subscriptions(session, namespace, chosen, sorts=sorts, page=page)
@@ -125,10 +102,7 @@ async def cancel_subscription(
     subscription_id: SubscriptionId, body: BillingSubscriptionCancel, namespace: Namespace, services: ServicesDep
 ) -> BillingSubscription:
     """Set the end of an active subscription. Billing is brought up to that end."""
-    async with services.db.write() as session:
-        view = await service.cancel(session, namespace, subscription_id, body.timing)
-    await bring_billing_up(services, view, view.active_to)
-    return BillingSubscription.of(view)
+    return BillingSubscription.of(await cancel(services, namespace, subscription_id, body.timing))
 
 
 @router.post(
@@ -141,7 +115,4 @@ async def unschedule_cancelation(
     subscription_id: SubscriptionId, namespace: Namespace, services: ServicesDep
 ) -> BillingSubscription:
     """Let a canceled subscription run on, before its end has come."""
-    async with services.db.write() as session:
-        view = await service.unschedule_cancelation(session, namespace, subscription_id)
-    await bring_billing_up(services, view)
-    return BillingSubscription.of(view)
+    return BillingSubscription.of(await go_on(services, namespace, subscription_id))
