@@ -3,16 +3,16 @@
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query, Response
-from pydantic import Field, RootModel, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
 from meterhouse.api import fields
 from meterhouse.api.deps import Namespace, Read, ServicesDep, Write
 from meterhouse.api.paging import MAX_OFFSET, MAX_PAGE_SIZE, V1Page
 from meterhouse.api.problems import errors
-from meterhouse.api.wire import Instant, Numeric, Opt, ResourceKey, Ulid, V1Model
+from meterhouse.api.unitcosts import LLMMembers, ManualMembers, UnitCostRoot
+from meterhouse.api.wire import Instant, Opt, ResourceKey, Ulid, V1Model
 from meterhouse.catalog import features
 from meterhouse.catalog.features import FeatureQuery, NewFeature
-from meterhouse.catalog.unitcost import UNIT_COST, TokenType, UnitCost
 from meterhouse.kernel.conditions import Check, Condition, Operator, Sort
 from meterhouse.kernel.pages import Page, PageRequest
 from meterhouse.metering import filters
@@ -66,36 +66,18 @@ def _prefixed(document: Any) -> Any:
     return [_prefixed(item) for item in document] if isinstance(document, list) else document
 
 
-class FeatureManualUnitCost(V1Model):
+class FeatureManualUnitCost(ManualMembers, V1Model):
     """A fixed cost of one unit, in USD."""
 
-    type: Literal["manual"]
-    amount: Numeric
 
-
-class FeatureLLMUnitCost(V1Model):
+class FeatureLLMUnitCost(LLMMembers, V1Model):
     """A cost from the price list of language models. Each fact is fixed or read from a dimension of the meter."""
 
-    type: Literal["llm"]
-    provider_property: Opt[str] = None
-    provider: Opt[str] = None
-    model_property: Opt[str] = None
-    model: Opt[str] = None
-    token_type_property: Opt[str] = None
-    token_type: Opt[TokenType] = None
 
-
-class FeatureUnitCost(RootModel[Annotated[FeatureManualUnitCost | FeatureLLMUnitCost, Field(discriminator="type")]]):
+class FeatureUnitCost(UnitCostRoot):
     """What one unit costs the seller."""
 
-    @classmethod
-    def of(cls, unit_cost: UnitCost) -> "FeatureUnitCost":
-        """Show a unit cost."""
-        return cls.model_validate(unit_cost.model_dump())
-
-    def to_value(self) -> UnitCost:
-        """Read the unit cost."""
-        return UNIT_COST.validate_python(self.root.model_dump())
+    root: Annotated[FeatureManualUnitCost | FeatureLLMUnitCost, Field(discriminator="type")]
 
 
 class _FeatureInput(V1Model):

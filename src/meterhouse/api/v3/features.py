@@ -1,20 +1,20 @@
 """v3 features (catalog section 2)."""
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request, Response
-from pydantic import Field, RootModel, model_validator
+from pydantic import Field, model_validator
 
 from meterhouse.api.deps import Namespace, Read, ServicesDep, Write
 from meterhouse.api.filters import FieldKind, list_parameters, parse_filters, parse_sort
 from meterhouse.api.labels import Labels, ShownLabels, labels_of, metadata_of
 from meterhouse.api.paging import V3Page, V3Paging
 from meterhouse.api.problems import errors
-from meterhouse.api.wire import Description, Instant, Name, Numeric, Opt, ResourceKey, Ulid, V3Model
+from meterhouse.api.unitcosts import LLMMembers, ManualMembers, UnitCostRoot
+from meterhouse.api.wire import Description, Instant, Name, Opt, ResourceKey, Ulid, V3Model
 from meterhouse.catalog import features
 from meterhouse.catalog.features import FeatureInUse, FeatureQuery, NewFeature
-from meterhouse.catalog.unitcost import UNIT_COST, TokenType, UnitCost
 from meterhouse.kernel.conditions import Sort
 from meterhouse.kernel.errors import Forbidden
 from meterhouse.kernel.pages import Page
@@ -109,36 +109,18 @@ class FeatureMeterReference(V3Model):
     )
 
 
-class FeatureManualUnitCost(V3Model):
+class FeatureManualUnitCost(ManualMembers, V3Model):
     """A fixed cost of one unit, in USD."""
 
-    type: Literal["manual"]
-    amount: Numeric
 
-
-class FeatureLLMUnitCost(V3Model):
+class FeatureLLMUnitCost(LLMMembers, V3Model):
     """A cost from the price list of language models. Each fact is fixed or read from a dimension of the meter."""
 
-    type: Literal["llm"]
-    provider_property: Opt[str] = None
-    provider: Opt[str] = None
-    model_property: Opt[str] = None
-    model: Opt[str] = None
-    token_type_property: Opt[str] = None
-    token_type: Opt[TokenType] = None
 
-
-class FeatureUnitCost(RootModel[Annotated[FeatureManualUnitCost | FeatureLLMUnitCost, Field(discriminator="type")]]):
+class FeatureUnitCost(UnitCostRoot):
     """What one unit costs the seller."""
 
-    @classmethod
-    def of(cls, unit_cost: UnitCost) -> "FeatureUnitCost":
-        """Show a unit cost."""
-        return cls.model_validate(unit_cost.model_dump())
-
-    def to_value(self) -> UnitCost:
-        """Read the unit cost."""
-        return UNIT_COST.validate_python(self.root.model_dump())
+    root: Annotated[FeatureManualUnitCost | FeatureLLMUnitCost, Field(discriminator="type")]
 
 
 class CreateFeatureRequest(V3Model):

@@ -1,0 +1,40 @@
+"""What the unit costs of features have in common in v1 and v3; each adds its naming (catalog-extras section 5.1)."""
+
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, RootModel
+
+from meterhouse.api.wire import Numeric, Opt
+from meterhouse.catalog.unitcost import UNIT_COST, TokenType, UnitCost
+
+
+class ManualMembers(BaseModel):
+    """A fixed cost of one unit, in USD."""
+
+    type: Literal["manual"]
+    amount: Numeric
+
+
+class LLMMembers(BaseModel):
+    """A cost from the price list of language models. Each fact is fixed or read from a dimension of the meter."""
+
+    type: Literal["llm"]
+    provider_property: Opt[str] = None
+    provider: Opt[str] = None
+    model_property: Opt[str] = None
+    model: Opt[str] = None
+    token_type_property: Opt[str] = None
+    token_type: Opt[TokenType] = None
+
+
+class UnitCostRoot(RootModel[Any]):
+    """One of the kinds of unit cost."""
+
+    @classmethod
+    def of(cls, unit_cost: UnitCost) -> Self:
+        """Show a unit cost."""
+        return cls.model_validate(unit_cost.model_dump())
+
+    def to_value(self) -> UnitCost:
+        """Read the unit cost."""
+        return UNIT_COST.validate_python(self.root.model_dump())
