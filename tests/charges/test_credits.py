@@ -251,7 +251,25 @@ async def test_late_grants_help_where_it_is_switched_on(
     line = await world.invoice(charge.id)
     await grant(world, "20.00", "4-1 0:30:00")
     world.time.at = at("4-1 1:01:00")
-    assert (await world.collect(line)).totals.credits_total == credits_total
+    collected = await world.collect(line)
+    assert collected.totals.credits_total == credits_total
+    # What could not be used is told.
+    told = "20 USD of credit takes effect only after this was due and is not used for it"
+    assert list(collected.warnings) == ([] if late_grants else [told])
+
+
+async def test_an_invoice_tells_of_no_credit_that_cannot_serve_it(credit_world: World) -> None:
+    world = credit_world
+    charge = await world.create(world.intent(unit("1.00")))
+    world.events.add("3-10", 20)
+    world.time.at = at("4-1")
+    await grant(world, "5.00", "3-31")
+    line = await world.invoice(charge.id)
+    await grant(world, "20.00", "4-2")
+    world.time.at = at("4-1 1:01:00")
+    collected = await world.collect(line)
+    assert collected.totals.credits_total == 5
+    assert list(collected.warnings) == []
 
 
 async def test_what_is_outstanding(credit_world: World) -> None:
@@ -314,8 +332,7 @@ async def test_a_due_charge_is_advanced_right_after_it_was_made(credit_world: Wo
     due = await world.create(world.intent(flat("3.00"), MAY, settlement_mode=CREDIT_ONLY))
     await world.create(world.intent(unit("1.00"), between("6-1", "7-1"), settlement_mode=CREDIT_ONLY))
     async with world.db.read() as session:
-        (job,) = await session.scalars(select(JobRow))
-    assert job.name == "charges.advance"
+        (job,) = await session.scalars(select(JobRow).where(JobRow.name == "charges.advance"))
     await handlers(world.db, world.charges)[0].run(job.payload)
     assert (await world.state(due.id))[0] == "final"
 

@@ -14,13 +14,13 @@ from meterhouse.billing.rating.credits import apply_credits
 from meterhouse.billing.rating.results import DetailedLine, Totals
 from meterhouse.billing.rating.totals import total_of
 from meterhouse.catalog.prices import SettlementMode
-from meterhouse.credits import collector, invoiced
+from meterhouse.credits import collector, invoiced, supply
 from meterhouse.credits.collector import Allocation, CollectRequest
 from meterhouse.kernel import clock
 from meterhouse.kernel.db import WriteSession
 from meterhouse.kernel.errors import Conflict
 from meterhouse.kernel.ids import new_id
-from meterhouse.kernel.money import ZERO, total
+from meterhouse.kernel.money import ZERO, plain, total
 from meterhouse.kernel.periods import Period
 
 
@@ -158,9 +158,22 @@ async def pay(
             "credit_allocations_do_not_match_total",
             f"the credits of run {run.id} come to {allocated} instead of {worth} {charge.row.currency}",
         )
+    if allocated < worth:
+        await _tell_of_later_credit(session, charge, run, worth - allocated)
     taken = [(one.id, one.remaining, None) for one in held if one.remaining > 0]
     run.credits_applied = [{"allocation_id": one_id, "amount": str(amount)} for one_id, amount, _ in taken]
     _write_details(run, apply_credits(details_of(run), taken, charge.row.currency))
+
+
+async def _tell_of_later_credit(session: WriteSession, charge: OpenCharge, run: ChargeRunRow, unpaid: Decimal) -> None:
+    """Note on the run that there is credit which could not pay it, because it came later (subscription-sync 9.4)."""
+    row = charge.row
+    # All that counted when the run did is taken by now.
+    later = await supply.available_now(session, row.namespace, row.customer_id, row.currency, row.feature_key)
+    if later > 0:
+        amount = f"{plain(min(later, unpaid))} {row.currency}"
+        told = f"{amount} of credit takes effect only after this was due and is not used for it"
+        run.warnings = [*run.warnings, told]
 
 
 def _held(allocations: list[Allocation]) -> Decimal:

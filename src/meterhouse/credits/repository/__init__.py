@@ -12,7 +12,6 @@ from meterhouse.credits.models import (
     CreditBreakageRecord,
     CreditGrant,
     CreditSegment,
-    CreditVoid,
 )
 from meterhouse.credits.sources import Movement, Plan
 from meterhouse.kernel.conditions import Condition
@@ -221,12 +220,6 @@ async def close_segments(session: WriteSession, namespace: str, segment_ids: Col
         .where(CreditSegment.namespace == namespace, CreditSegment.id.in_(list(segment_ids)))
         .values(closed_at=at)
     )
-
-
-async def void_of(session: ReadSession, namespace: str, grant_id: str) -> CreditVoid | None:
-    """Return what a grant lost when it was voided."""
-    query = select(CreditVoid).where(CreditVoid.namespace == namespace, CreditVoid.grant_id == grant_id)
-    return (await session.scalars(query)).one_or_none()
 
 
 async def currencies(session: ReadSession, namespace: str, account_id: str) -> set[str]:
