@@ -120,6 +120,8 @@ def _numbers(figure: Figure) -> tuple[str, str]:
 
 
 def _short(value: float) -> str:
+    if value < 0.1:
+        return f"{value:.2g}"
     return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 

@@ -105,10 +105,10 @@ async def _wrk(wrk: str, load: Load, port: int, seconds: float) -> tuple[int, fl
         duration = f"{max(round(seconds), 1)}s"
         url = f"http://127.0.0.1:{port}{load.path}"
         out = await _output(wrk, "-t1", f"-c{load.connections}", f"-d{duration}", "-s", str(script), url)
-    found = re.search(r"RESULT (\d+) (\d+) (\d+)", out)
-    if found is None or int(found[3]):
+    found = re.search(r"(\d+) requests in ([0-9.]+)s", out)
+    if found is None or "Non-2xx" in out or "Socket errors" in out:
         raise RuntimeError(f"wrk: {out}")
-    return int(found[1]), int(found[2]) / 1e6
+    return int(found[1]), float(found[2])
 
 
 def _script(load: Load, directory: Path) -> Path:
@@ -117,16 +117,15 @@ def _script(load: Load, directory: Path) -> Path:
         f'wrk.method = "{load.method}"',
         f'wrk.headers["Content-Type"] = "{load.content_type}"',
         "local bodies, requests, at = {}, {}, 0",
+        'local function read(path) local f = io.open(path, "rb"); local all = f:read("*a"); f:close(); return all end',
     ]
     for index, body in enumerate(load.bodies, start=1):
         path = directory / str(index)
         path.write_bytes(body)
-        lines.append(f'local f = io.open("{path}", "rb"); bodies[{index}] = f:read("*a"); f:close()')
+        lines.append(f'bodies[{index}] = read("{path}")')
     lines += [
         "init = function(args) for i, body in ipairs(bodies) do requests[i] = wrk.format(nil, nil, nil, body) end end",
         "request = function() at = at % #requests + 1; return requests[at] end",
-        'done = function(summary) io.write(string.format("RESULT %d %d %d\\n",'
-        " summary.requests, summary.duration, summary.errors.status)) end",
     ]
     script = directory / "load.lua"
     script.write_text("\n".join(lines))
