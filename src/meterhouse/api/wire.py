@@ -183,6 +183,18 @@ Description = Annotated[str, StringConstraints(max_length=1024)]
 CurrencyCode = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
 
 
+class V1Resource(V1Model):
+    """The members that most v1 resources begin with."""
+
+    id: Ulid
+    name: Name
+    description: Opt[Description] = None
+    metadata: Opt[dict[str, str]] = None
+    created_at: Instant
+    updated_at: Instant
+    deleted_at: Opt[Instant] = None
+
+
 def dump(value: BaseModel | Mapping[str, Any]) -> dict[str, Any]:
     """Return the JSON form of a wire object, by alias."""
     return value.model_dump(mode="json", by_alias=True) if isinstance(value, BaseModel) else dict(value)

@@ -11,7 +11,7 @@ from meterhouse.api.paging import V1Page, V1Paging
 from meterhouse.api.problems import errors
 from meterhouse.api.v1.address import Address
 from meterhouse.api.v1.subscription_schemas import Subscription
-from meterhouse.api.wire import CurrencyCode, Description, ExternalKey, Instant, Name, Opt, Ulid, V1Model
+from meterhouse.api.wire import CurrencyCode, Description, ExternalKey, Name, Opt, Ulid, V1Model, V1Resource
 from meterhouse.customers import customer as values
 from meterhouse.customers import service
 from meterhouse.customers.customer import UNSET, CustomerChanges, NewCustomer
@@ -91,16 +91,9 @@ class CustomerReplaceUpdate(_CustomerInput):
         )
 
 
-class Customer(V1Model):
+class Customer(V1Resource):
     """A customer."""
 
-    id: Ulid
-    name: Name
-    description: Opt[Description] = None
-    metadata: Opt[dict[str, str]] = None
-    created_at: Instant
-    updated_at: Instant
-    deleted_at: Opt[Instant] = None
     key: Opt[ExternalKey] = None
     usage_attribution: Opt[CustomerUsageAttribution] = None
     primary_email: Opt[str] = None

@@ -19,6 +19,7 @@ from meterhouse.api.wire import (
     ResourceKey,
     Ulid,
     V1Model,
+    V1Resource,
 )
 from meterhouse.catalog import features as catalog
 from meterhouse.catalog.prices import SettlementMode
@@ -64,14 +65,7 @@ class SubscriptionCostBasisPin(V1Model):
     cost_basis_id: Ulid
 
 
-class _SubscriptionMembers(V1Model):
-    id: Ulid
-    name: Name
-    description: Opt[Description] = None
-    metadata: Opt[dict[str, str]] = None
-    created_at: Instant
-    updated_at: Instant
-    deleted_at: Opt[Instant] = None
+class _SubscriptionMembers(V1Resource):
     active_from: Instant
     active_to: Opt[Instant] = Field(None, description="When it ends; absent while it is open-ended.")
     annotations: Opt[dict[str, Any]] = None
@@ -135,16 +129,9 @@ class SubscriptionItemIncluded(V1Model):
     feature: FeatureResource
 
 
-class SubscriptionItem(V1Model):
+class SubscriptionItem(V1Resource):
     """One version of an item."""
 
-    id: Ulid
-    name: Name
-    description: Opt[Description] = None
-    metadata: Opt[dict[str, str]] = None
-    created_at: Instant
-    updated_at: Instant
-    deleted_at: Opt[Instant] = None
     active_from: Instant
     active_to: Opt[Instant] = None
     key: ResourceKey
@@ -183,16 +170,9 @@ class SubscriptionItem(V1Model):
         )
 
 
-class SubscriptionPhaseExpanded(V1Model):
+class SubscriptionPhaseExpanded(V1Resource):
     """A phase with its items."""
 
-    id: Ulid
-    name: Name
-    description: Opt[Description] = None
-    metadata: Opt[dict[str, str]] = None
-    created_at: Instant
-    updated_at: Instant
-    deleted_at: Opt[Instant] = None
     key: ResourceKey
     discounts: Opt[Discounts] = None
     active_from: Instant
