@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Test processes: each runs its own Postgres, so more than the cores only take turns.
 WORKERS ?= auto
-# Data of the benchmarks: small takes some minutes, full most of an hour.
+# Data of the benchmarks: small or full.
 SCALE ?= small
 
 .PHONY: help
