@@ -601,3 +601,37 @@ async def test_a_process_that_dies_between_two_steps(new_world: NewWorld) -> Non
         assert totals(invoices, "total") == 31 + 31 + 20 - 5
         assert {one["status"] for one in invoices} == {"paid"}
         await shop.check_stable()
+
+
+async def test_a_fresh_namespace_is_used_by_many_at_once(new_world: NewWorld) -> None:
+    async with new_world() as world:
+        shop = Shop(world)
+        await shop.open()
+        await shop.plan("pro", phase(usage_card(CARDS["unit"]), flat_card("seat", "31.00")))
+
+        async def live(key: str) -> None:
+            await shop.subscribe(key, "pro")
+            line = {
+                "name": "Hardware",
+                "period": {"from": "2025-01-14T00:00:00Z", "to": "2025-01-15T00:00:00Z"},
+                "invoiceAt": "2025-01-15T00:00:00Z",
+                "price": {"type": "flat", "amount": "9.00"},
+            }
+            path = f"/api/v1/billing/customers/{shop.customers[key]}/invoices/pending-lines"
+            await asyncio.gather(
+                shop.grant(key, "5.00"),
+                world.call("POST", path, {"currency": "USD", "lines": [line]}, status=201),
+                world.invoice(shop.customers[key], progressive=True),
+                shop.grant(key, "1.00", filters={"features": ["tokens"]}),
+                world.invoice(shop.customers[key], progressive=True),
+                world.run(),
+            )
+
+        keys = [f"customer-{number}" for number in range(6)]
+        await asyncio.gather(*(live(key) for key in keys))
+        await shop.move_to(utc(2025, 1, 16))
+        for key in keys:
+            invoices = await shop.invoices(key)
+            assert totals(invoices, "total") + totals(invoices, "creditsTotal") == 31 + 9
+            assert await shop.settled(key) == 6 - totals(invoices, "creditsTotal")
+        await shop.check_stable()
