@@ -635,3 +635,36 @@ async def test_a_fresh_namespace_is_used_by_many_at_once(new_world: NewWorld) ->
             assert totals(invoices, "total") + totals(invoices, "creditsTotal") == 31 + 9
             assert await shop.settled(key) == 6 - totals(invoices, "creditsTotal")
         await shop.check_stable()
+
+
+async def test_a_cancellation_while_the_part_is_a_draft(new_world: NewWorld) -> None:
+    async with new_world() as world:
+        shop = Shop(world)
+        await shop.open()
+        await shop.plan("pro", phase(usage_card(CARDS["minimum"]), flat_card("late", "31.00", term="in_arrears")))
+        for key in ("same_second", "later", "undone"):
+            await shop.subscribe(key, "pro")
+            await shop.grant(key, "20.00")
+        await shop.move_to(utc(2025, 1, 20))
+        await shop.use(list(shop.customers), D(1000))
+        await shop.move_to(utc(2025, 1, 22))
+        for key in shop.customers:
+            await world.invoice(shop.customers[key], progressive=True)
+        await shop.cancel("same_second")
+        world.clock.at += timedelta(seconds=10)
+        await shop.cancel("later")
+        await shop.cancel("undone", "next_billing_cycle")
+        await shop.continue_("undone")
+        await shop.move_to(utc(2025, 2, 15, 2))
+        fee = cents(D(31) * 7 / 31)
+        # The part became the whole, and so owes the minimum.
+        assert [(line[0], line[3]) for line in await lines_of(shop, "same_second")] == [
+            ("Tokens", D(50)),
+            ("late", fee),
+        ]
+        for key, worth in (("later", fee), ("undone", D(31))):
+            lines = [(line[0], line[3]) for line in await lines_of(shop, key)]
+            assert lines == [("Tokens", D(20)), ("Tokens", D(30)), ("late", worth)]
+        for key in shop.customers:
+            assert await shop.settled(key) == 0
+        await shop.check_stable()
