@@ -94,3 +94,10 @@ async def test_refusals_name_the_field(new_world: Any) -> None:
             (f"{V3}/customers/{customer}", {"name": "n"}, "$.usage_attribution.subject_keys"),
         ):
             assert await _fields(world.http, "PUT", path, body) == [field]
+
+
+async def test_digits_of_other_scripts_make_no_duration(new_world: Any) -> None:
+    async with new_world() as world:
+        assert await _fields(world.http, "POST", "/api/v1/plans", {**PLAN, "billingCadence": "P\u0663M"}) == [
+            "$.billingCadence"
+        ]

@@ -161,7 +161,11 @@ JSONNumber = Annotated[
 
 
 def _duration(value: object) -> object:
-    return Duration.parse(value) if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    if not value.isascii():  # digits of other scripts are digits to Python
+        raise ValueError(f"invalid ISO 8601 duration: {value!r}")
+    return Duration.parse(value)
 
 
 # An ISO 8601 duration; the units it was written in are kept.
