@@ -408,8 +408,6 @@ async def list_charges(
     """
     statuses = members_of(PublicStatus, parse_filters(request, _FIELDS), "status")
     sorts = parse_sort(request, _SORT_FIELDS, (Sort("created_at"),))
-    if len(sorts) > 1:
-        raise InvalidParameterError("sort", "only one field is supported")
     found: Page[Charge] = await _charges(services).list_charges(
         session,
         namespace,
