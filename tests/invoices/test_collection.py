@@ -1,13 +1,20 @@
 """Automatic collection and advance (billing section 11)."""
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
 
 from meterhouse.billing.invoices import repository
 from meterhouse.billing.invoices.filters import InvoiceFilter
 from meterhouse.billing.invoices.states import State
 from meterhouse.billing.invoices.views import InvoiceView
 from meterhouse.billing.profiles.values import Alignment
+from meterhouse.customers import service as customers
+from meterhouse.customers.customer import Customer, NewCustomer
 from meterhouse.kernel import clock
+from meterhouse.kernel.db import WriteSession
 from meterhouse.kernel.errors import InvalidInput
 from meterhouse.kernel.jobs import DueWork
 from meterhouse.kernel.pages import PageRequest
@@ -159,3 +166,27 @@ async def test_a_failing_advance_is_tried_again_later(world: World) -> None:
             row = await repository.invoice(session, NS, invoice.id)
         assert row is not None
         assert (row.status, row.work_failures) == ("draft.waiting_for_collection", 1)
+
+
+async def test_a_failure_that_cannot_be_noted_stops_no_other_customer(
+    world: World, build_world: Callable[[Customer], World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with world.db.write() as session:
+        customer = await customers.create(session, NS, NewCustomer(name="Broken", key="broken"))
+    with clock.frozen(at("02-01T00:00")) as frozen:
+        await build_world(customer).flat("unknown", "5.00", at("02-01T00:00"))
+        await world.flat("fee", "10.00", at("02-01T00:00"))
+        postpone = world.invoices.postpone
+
+        async def broken(session: WriteSession, namespace: str, invoice_id: str, **options: Any) -> None:
+            row = await repository.invoice(session, namespace, invoice_id)
+            assert row is not None
+            if row.customer_id == customer.id:
+                raise ConnectionError
+            await postpone(session, namespace, invoice_id, **options)
+
+        monkeypatch.setattr(world.invoices, "postpone", broken)
+        frozen.at = at("02-01T01:00")
+        for work in world.collection.due_work():
+            await work.run_due()
+    assert [(one.customer_id, one.totals.total) for one in await standard(world)] == [(world.customer.id, 10)]

@@ -94,7 +94,10 @@ async def _by_customer(
     async def one(namespace: str, customer_id: str, invoice_ids: list[str]) -> None:
         async with gate:
             for invoice_id in invoice_ids:
-                await handle(namespace, customer_id, invoice_id)
+                try:
+                    await handle(namespace, customer_id, invoice_id)
+                except Exception:  # also where its failure could not be noted, the others go on; the next tick retries
+                    log.exception("invoice not handled", customer_id=customer_id, invoice_id=invoice_id)
 
     async with asyncio.TaskGroup() as group:
         for (namespace, customer_id), invoice_ids in customers.items():
