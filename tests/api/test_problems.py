@@ -2,6 +2,7 @@
 
 import httpx
 import pytest
+from sqlalchemy import text
 
 from meterhouse.api.app import create_v1
 from meterhouse.api.services import Services
@@ -31,3 +32,18 @@ async def test_the_field_is_named_as_the_client_sent_it(db: Database, price: obj
     assert answer.status_code == 400
     found = [one["field"] for one in answer.json()["extensions"]["validationErrors"]]
     assert f"$.phases[0].rateCards[0].{field}" in found
+
+
+async def test_a_transaction_that_gave_way_to_another_may_be_tried_again(db: Database) -> None:
+    app = create_v1()
+
+    @app.get("/deadlock")
+    async def deadlock() -> None:
+        async with db.write() as session:
+            await session.execute(text("DO $$ BEGIN RAISE EXCEPTION 'met' USING ERRCODE = 'deadlock_detected'; END $$"))
+
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://test") as http:
+        answer = await http.get("/deadlock")
+    assert answer.status_code == 503
+    assert answer.headers["retry-after"] == "1"
+    assert "try again" in answer.json()["detail"]

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Literal
 
+import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
@@ -15,10 +16,12 @@ from sqlalchemy.exc import DBAPIError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from meterhouse.kernel.errors import DomainError, InvalidInput, Issue
+from meterhouse.kernel.errors import DomainError, InvalidInput, Issue, Unavailable
 from meterhouse.kernel.ids import new_id
 
 Version = Literal["v1", "v3"]
+
+log = structlog.get_logger(__name__)
 
 _AIP = {
     400: ("bad-request", "Bad Request", "Bad Request"),
@@ -59,6 +62,8 @@ _RULES = {
 # pair in JSON (the only thing that is sent to it as text to be parsed). Any text of any request can hold these, so they
 # are answered here once.
 _UNSTORABLE_TEXT = frozenset({"22021", "22P05", "22P02"})
+# Deadlock, serialization failure, lock not available: Postgres undid this transaction to let another one end.
+_TRY_AGAIN = frozenset({"40P01", "40001", "55P03"})
 
 
 # What HTTP asks a status to say: when to come back, and how to authenticate.
@@ -278,8 +283,13 @@ def install(app: FastAPI, version: Version) -> None:
 
     @app.exception_handler(DBAPIError)
     async def on_database_error(request: Request, error: DBAPIError) -> Response:
-        if getattr(error.orig, "sqlstate", None) in _UNSTORABLE_TEXT:
+        state = getattr(error.orig, "sqlstate", None)
+        if state in _UNSTORABLE_TEXT:
             return problem(version, request, 400, "text must not contain the NUL character or half a surrogate pair")
+        if state in _TRY_AGAIN:
+            # Nothing was written, so asking again is right; the log tells that two transactions met badly.
+            log.warning("transactions met", path=request.url.path, method=request.method, sqlstate=state)
+            return domain_problem(version, request, Unavailable("another request is changing the same, try again"))
         return await on_bug(request, error)
 
     @app.exception_handler(Exception)
