@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Annotated, Any, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Self, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -54,8 +54,13 @@ def _unstorable(value: object, path: tuple[str | int, ...]) -> Iterator[tuple[tu
 
 
 class _WireModel(BaseModel):
+    # False where text may be that of events, which are not kept in Postgres: see V1EventModel.
+    checks_text: ClassVar[bool] = True
+
     @model_validator(mode="after")
     def _storable(self) -> Self:
+        if not self.checks_text:
+            return self
         fields = type(self).model_fields
         found = [
             InitErrorDetails(
@@ -83,6 +88,18 @@ class V3Model(_WireModel):
     """A v3 schema: snake_case on the wire, unknown members of requests refused."""
 
     model_config = ConfigDict(extra="forbid", from_attributes=True)
+
+
+class V1EventModel(V1Model):
+    """A v1 schema that holds text of events, which may be any text."""
+
+    checks_text = False
+
+
+class V3EventModel(V3Model):
+    """A v3 schema that holds text of events, which may be any text."""
+
+    checks_text = False
 
 
 def format_instant(instant: datetime) -> str:

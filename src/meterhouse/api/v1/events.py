@@ -13,7 +13,7 @@ from meterhouse.api.deps import Namespace, ServicesDep
 from meterhouse.api.problems import errors
 from meterhouse.api.services import Services
 from meterhouse.api.v1.ingest import accept
-from meterhouse.api.wire import Instant, Opt, Ulid, V1Model, format_instant
+from meterhouse.api.wire import Instant, Opt, Ulid, V1EventModel, format_instant
 from meterhouse.customers import attribution
 from meterhouse.customers import service as customers
 from meterhouse.customers.customer import Customer
@@ -34,7 +34,7 @@ _EVENT = {"$ref": "#/components/schemas/Event"}
 _EVENTS = {"type": "array", "items": _EVENT}
 
 
-class Event(V1Model):
+class Event(V1EventModel):
     """An event in the form of CloudEvents 1.0."""
 
     id: str = Field(min_length=1, description="With the source, what makes an event one and the same.")
@@ -48,7 +48,7 @@ class Event(V1Model):
     data: Opt[dict[str, Any]] = Field(None, description="What meters read values and dimensions from.")
 
 
-class IngestedEvent(V1Model):
+class IngestedEvent(V1EventModel):
     """A stored event."""
 
     event: Event

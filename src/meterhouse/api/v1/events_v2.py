@@ -11,7 +11,7 @@ from meterhouse.api.deps import Namespace, ServicesDep
 from meterhouse.api.problems import errors
 from meterhouse.api.v1.events import MAX_LIMIT, IngestedEvent, event_service, explain, owners_of, show
 from meterhouse.api.v1.features import FilterString
-from meterhouse.api.wire import Instant, Opt, Ulid, V1Model
+from meterhouse.api.wire import Instant, Opt, Ulid, V1EventModel
 from meterhouse.kernel.errors import InvalidInput
 from meterhouse.metering.filters import Filter, Operator
 from meterhouse.metering.listing import EventQuery, Instants, InstantTest
@@ -22,7 +22,7 @@ router = APIRouter(tags=["Events"])
 _MAX_DEPTH = 1
 
 
-class FilterTime(V1Model):
+class FilterTime(V1EventModel):
     """One condition on an instant. Exactly one operator is set; `$and` and `$or` combine conditions."""
 
     gt: Opt[Instant] = Field(None, alias="$gt")
@@ -53,13 +53,13 @@ class FilterTime(V1Model):
         return tests[0] if tests else None
 
 
-class FilterIDExact(V1Model):
+class FilterIDExact(V1EventModel):
     """A condition on an id."""
 
     in_: Opt[list[Ulid]] = Field(None, alias="$in")
 
 
-class EventsFilter(V1Model):
+class EventsFilter(V1EventModel):
     """Which events to list; all members must hold."""
 
     id: Opt[FilterString] = None
@@ -71,7 +71,7 @@ class EventsFilter(V1Model):
     ingested_at: Opt[FilterTime] = None
 
 
-class IngestedEventCursorPaginatedResponse(V1Model):
+class IngestedEventCursorPaginatedResponse(V1EventModel):
     """Events, the latest first, and where to go on."""
 
     items: list[IngestedEvent] = Field(max_length=MAX_LIMIT)

@@ -17,7 +17,7 @@ from meterhouse.api.problems import errors
 from meterhouse.api.services import Services
 from meterhouse.api.v1.features import FilterString
 from meterhouse.api.v1.meters import MeterIdOrSlug
-from meterhouse.api.wire import Instant, Opt, V1Model, format_instant
+from meterhouse.api.wire import Instant, Opt, V1EventModel, format_instant
 from meterhouse.customers import service as customers
 from meterhouse.customers import subjects
 from meterhouse.kernel import clock
@@ -59,7 +59,7 @@ class WindowSize(StrEnum):
     MONTH = "MONTH"
 
 
-class MeterQueryRequest(V1Model):
+class MeterQueryRequest(V1EventModel):
     """A question to a meter."""
 
     client_id: Opt[str] = Field(None, min_length=1, max_length=36, description=_CLIENT_ID)
@@ -82,7 +82,7 @@ class MeterQueryRequest(V1Model):
     )
 
 
-class MeterQueryRow(V1Model):
+class MeterQueryRow(V1EventModel):
     """One number of an answer."""
 
     value: float = Field(description="The exact number; it may have more digits than a double holds.")
@@ -93,7 +93,7 @@ class MeterQueryRow(V1Model):
     group_by: dict[str, str | None]
 
 
-class MeterQueryResult(V1Model):
+class MeterQueryResult(V1EventModel):
     """The answer to a meter query."""
 
     from_: Opt[Instant] = Field(None, alias="from")

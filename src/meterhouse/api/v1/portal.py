@@ -18,7 +18,7 @@ from meterhouse.api.v1.meter_queries import (
     parse_advanced,
     simple_filters,
 )
-from meterhouse.api.wire import KEY_PATTERN, Instant, Opt, Ulid, V1Model
+from meterhouse.api.wire import KEY_PATTERN, Instant, Opt, Ulid, V1EventModel
 from meterhouse.kernel.errors import FeatureDisabled, Unauthorized
 from meterhouse.portal import service
 from meterhouse.portal.service import Portal
@@ -38,7 +38,7 @@ _READ_ONLY: dict[str, Any] = {"readOnly": True}
 Text = Annotated[str, StringConstraints(min_length=1)]
 
 
-class PortalToken(V1Model):
+class PortalToken(V1EventModel):
     """A token that lets its holder query the usage of one subject. Read-only members of a request are ignored."""
 
     id: Opt[Ulid] = Field(None, json_schema_extra=_READ_ONLY)
@@ -69,7 +69,7 @@ class PortalToken(V1Model):
         )
 
 
-class PortalTokenInvalidate(V1Model):
+class PortalTokenInvalidate(V1EventModel):
     """Which tokens to take back: one by its id, all of a subject, or both."""
 
     id: Opt[str] = None

@@ -7,13 +7,13 @@ from pydantic import Field
 
 from meterhouse.api.deps import Namespace, ServicesDep
 from meterhouse.api.problems import errors
-from meterhouse.api.wire import Instant, V1Model
+from meterhouse.api.wire import Instant, V1EventModel
 from meterhouse.kernel.errors import NotFound
 
 router = APIRouter(tags=["Lookup Information"])
 
 
-class Progress(V1Model):
+class Progress(V1EventModel):
     """How far a meter query is."""
 
     success: int = Field(ge=0, description="Events read so far.")

@@ -11,7 +11,7 @@ from meterhouse.api.deps import Namespace, ServicesDep
 from meterhouse.api.problems import errors
 from meterhouse.api.services import Services
 from meterhouse.api.v3.events import MeteringEvent
-from meterhouse.api.wire import Instant, Numeric, Opt, Ulid, V3Model
+from meterhouse.api.wire import Instant, Numeric, Opt, Ulid, V3EventModel
 from meterhouse.kernel import clock
 from meterhouse.kernel.errors import FeatureDisabled, InvalidInput
 from meterhouse.kernel.periods import Period
@@ -31,14 +31,14 @@ Reason = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
 Actor = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 
 
-class EventReference(V3Model):
+class EventReference(V3EventModel):
     """The source and id of an event."""
 
     source: Text
     id: Text
 
 
-class CorrectionFilter(V3Model):
+class CorrectionFilter(V3EventModel):
     """Which events to correct; all that is given must hold, and something must be given."""
 
     type: Opt[Text] = None
@@ -57,14 +57,14 @@ class CorrectionFilter(V3Model):
         return self
 
 
-class UsageWindow(V3Model):
+class UsageWindow(V3EventModel):
     """Event times over which changes of usage are measured."""
 
     from_: Instant = Field(alias="from", description="Earliest event time, included.")
     to: Instant = Field(description="Event time to stop before.")
 
 
-class CorrectionRequest(V3Model):
+class CorrectionRequest(V3EventModel):
     """Which events to correct, and why. Give either `events` or `filter`."""
 
     events: Opt[list[EventReference]] = Field(
@@ -100,7 +100,7 @@ class CorrectedEvent(EventReference):
         return cls(source=event.source, id=event.id, type=event.type, subject=event.subject, time=event.time)
 
 
-class UsageChange(V3Model):
+class UsageChange(V3EventModel):
     """How the usage of one subject changes over the window. A value is null where no event counts."""
 
     meter_id: Ulid
@@ -110,7 +110,7 @@ class UsageChange(V3Model):
     after: Numeric | None
 
 
-class CorrectionResult(V3Model):
+class CorrectionResult(V3EventModel):
     """What a correction did, or would do.
 
     Attributes:
@@ -145,7 +145,7 @@ class CorrectionResult(V3Model):
         )
 
 
-class AmendRequest(V3Model):
+class AmendRequest(V3EventModel):
     """An event to replace, and what stands for it from now on."""
 
     source: Text
@@ -159,7 +159,7 @@ class _GivenEvent(msgspec.Struct):
     event: msgspec.Raw
 
 
-class AmendResult(V3Model):
+class AmendResult(V3EventModel):
     """Which event does not count any more, and which one stands for it."""
 
     voided: EventReference

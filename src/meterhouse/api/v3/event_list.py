@@ -13,7 +13,7 @@ from meterhouse.api.filters import FieldKind, list_parameters, parse_filters, pa
 from meterhouse.api.problems import InvalidParameterError, errors
 from meterhouse.api.v1.events import Explained, cloud_event, event_service, explain, owners_of
 from meterhouse.api.v3.events import PATH, MeteringEvent
-from meterhouse.api.wire import Instant, Opt, Ulid, V3Model, format_instant
+from meterhouse.api.wire import Instant, Opt, Ulid, V3EventModel, format_instant
 from meterhouse.kernel import conditions
 from meterhouse.kernel.conditions import Check, Condition, Sort
 from meterhouse.metering.filters import Filter, Operator
@@ -43,7 +43,7 @@ _SIMPLE = {
 }
 
 
-class VoidedState(V3Model):
+class VoidedState(V3EventModel):
     """Why an event does not count any more. No part of the contract: present only on events that were voided."""
 
     at: Instant = Field(description="When it was voided.")
@@ -51,13 +51,13 @@ class VoidedState(V3Model):
     actor: str = Field(description="Who voided it.")
 
 
-class CustomerReference(V3Model):
+class CustomerReference(V3EventModel):
     """Names a customer."""
 
     id: Ulid
 
 
-class MeteringIngestedEventValidationError(V3Model):
+class MeteringIngestedEventValidationError(V3EventModel):
     """What keeps an event from counting."""
 
     code: str
@@ -65,7 +65,7 @@ class MeteringIngestedEventValidationError(V3Model):
     attributes: Opt[dict[str, Any]] = None
 
 
-class MeteringIngestedEvent(V3Model):
+class MeteringIngestedEvent(V3EventModel):
     """A stored event."""
 
     event: MeteringEvent
@@ -78,7 +78,7 @@ class MeteringIngestedEvent(V3Model):
     voided: Opt[VoidedState] = None
 
 
-class CursorMetaPage(V3Model):
+class CursorMetaPage(V3EventModel):
     """Where a page stands: cursors for `page[after]`."""
 
     first: Opt[str] = Field(None, description="Cursor of the first entry; absent on an empty page.")
@@ -88,13 +88,13 @@ class CursorMetaPage(V3Model):
     size: int = Field(description="How many entries were asked for.")
 
 
-class CursorMeta(V3Model):
+class CursorMeta(V3EventModel):
     """Facts about the answer."""
 
     page: CursorMetaPage
 
 
-class IngestedEventPaginatedResponse(V3Model):
+class IngestedEventPaginatedResponse(V3EventModel):
     """A page of events."""
 
     data: list[MeteringIngestedEvent]

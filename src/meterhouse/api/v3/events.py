@@ -8,7 +8,7 @@ from pydantic import Field
 from meterhouse.api.deps import Namespace, ServicesDep
 from meterhouse.api.problems import errors
 from meterhouse.api.v1.ingest import accept
-from meterhouse.api.wire import Instant, Opt, V3Model
+from meterhouse.api.wire import Instant, Opt, V3EventModel
 from meterhouse.kernel.errors import FeatureDisabled
 
 router = APIRouter(tags=["Metering Events"])
@@ -16,7 +16,7 @@ router = APIRouter(tags=["Metering Events"])
 PATH = "/api/v3/openmeter/events"
 
 
-class MeteringEvent(V3Model):
+class MeteringEvent(V3EventModel):
     """An event in the form of CloudEvents 1.0."""
 
     id: str = Field(min_length=1, description="With the source, what makes an event one and the same.")

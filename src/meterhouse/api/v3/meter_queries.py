@@ -15,7 +15,7 @@ from meterhouse.api.problems import errors
 from meterhouse.api.v1.meter_queries import query_service
 from meterhouse.api.v3.features import QueryFilterStringMapItem
 from meterhouse.api.v3.meters import PATH, MeterId
-from meterhouse.api.wire import Instant, Numeric, Opt, V3Model, format_instant
+from meterhouse.api.wire import Instant, Numeric, Opt, V3EventModel, format_instant
 from meterhouse.customers import service as customers
 from meterhouse.customers.customer import Customer
 from meterhouse.kernel.db import ReadSession
@@ -40,7 +40,7 @@ class MeterQueryGranularity(StrEnum):
     MONTH = "P1M"
 
 
-class MeterQueryFilters(V3Model):
+class MeterQueryFilters(V3EventModel):
     """Which events count."""
 
     dimensions: Opt[Annotated[dict[str, QueryFilterStringMapItem], Field(max_length=MAX_FILTERS)]] = Field(
@@ -48,7 +48,7 @@ class MeterQueryFilters(V3Model):
     )
 
 
-class MeterQueryRequest(V3Model):
+class MeterQueryRequest(V3EventModel):
     """A question to a meter."""
 
     from_: Opt[Instant] = Field(None, alias="from", description="Earliest event time, included. Cut to the second.")
@@ -61,7 +61,7 @@ class MeterQueryRequest(V3Model):
     filters: Opt[MeterQueryFilters] = None
 
 
-class MeterQueryRow(V3Model):
+class MeterQueryRow(V3EventModel):
     """One number of an answer, with the dimensions that it is split by; one that the events lack is left out."""
 
     value: Numeric
@@ -70,7 +70,7 @@ class MeterQueryRow(V3Model):
     dimensions: dict[str, str]
 
 
-class MeterQueryResult(V3Model):
+class MeterQueryResult(V3EventModel):
     """The answer to a meter query."""
 
     from_: Opt[Instant] = Field(None, alias="from")
