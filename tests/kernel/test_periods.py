@@ -76,7 +76,7 @@ def test_divisibility(big: str, small: str, divides: bool) -> None:
     assert Duration.parse(big).divisible_by(Duration.parse(small)) is divides
 
 
-@pytest.mark.parametrize("text", ["P1Y2M3W4DT5H6M7.5S", "P7D", "P1W", "PT60M", "P14M"])
+@pytest.mark.parametrize("text", ["P1Y2M3W4DT5H6M7.5S", "P7D", "P1W", "PT60M", "P14M", "-P1M", "-P1DT2H"])
 def test_text_keeps_its_units(text: str) -> None:
     assert str(Duration.parse(text)) == text
 

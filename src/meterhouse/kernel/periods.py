@@ -57,6 +57,8 @@ class Duration:
         return cls(seconds=Decimal(micros) / 1_000_000)
 
     def __str__(self) -> str:
+        if not self.is_zero() and all(part <= 0 for part in self._parts()):
+            return f"-{-self}"
         date = "".join(
             f"{value}{unit}"
             for value, unit in ((self.years, "Y"), (self.months, "M"), (self.weeks, "W"), (self.days, "D"))
