@@ -100,6 +100,9 @@ class Settings(BaseSettings):
         None, description="Run on simulated time from this instant (RFC 3339), moved by PUT .../test-clock."
     )
     credits_enabled: bool = Field(True, description="Take customer credits when charges are invoiced.")
+    late_grants: bool = Field(
+        False, description="Let credit granted while a period waits for late usage pay for that period too."
+    )
     meters: list[MeterSettings] = Field(
         default_factory=list, description="Meters to make at start, best written in the YAML file."
     )

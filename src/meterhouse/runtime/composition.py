@@ -109,6 +109,7 @@ async def build(settings: Settings, backends: Backends, log: EventLog) -> Applic
         ClickHouseUsage(queries),
         profiles,
         credits_enabled=settings.credits_enabled,
+        late_grants=settings.late_grants,
         locked_namespaces=settings.namespace.locked,
     )
     sync = SubscriptionSync(charges, profiles)
