@@ -15,6 +15,9 @@ import pytest
 from tests.scenarios.served import Server
 from tests.scenarios.world import LEDGER_SUMS
 
+# The tests tell one story to one server, in order: they stay together when tests are spread over processes.
+pytestmark = pytest.mark.xdist_group("usage to credit")
+
 UNIT_PRICE = Decimal("0.02")
 MONTHS = [f"2025-{month:02d}" for month in range(2, 13)] + ["2026-01"]
 
