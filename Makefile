@@ -35,7 +35,7 @@ quickstart: install ## Serve on http://localhost:8888 with embedded engines, dat
 
 .PHONY: test
 test: install ## Run the whole test suite on engines of its own
-	$(BIN)/pytest -q -n $(WORKERS) --dist loadgroup
+	$(BIN)/pytest -q -n $(WORKERS)
 
 .PHONY: test-kafka
 test-kafka: install ## Run the tests on a real Apache Kafka: of METERHOUSE_TEST_KAFKA, else fetched (needs Java and mvn)
