@@ -12,7 +12,7 @@ from pydantic import Field
 from meterhouse.api.deps import Namespace, ServicesDep
 from meterhouse.api.problems import errors
 from meterhouse.api.services import Services
-from meterhouse.api.v1.ingest import accept
+from meterhouse.api.v1.ingest import accept_request, request_body
 from meterhouse.api.wire import Instant, Opt, Ulid, V1EventModel, format_instant
 from meterhouse.customers import attribution
 from meterhouse.customers import service as customers
@@ -31,7 +31,6 @@ MAX_LIMIT = 100  # events of one answer, as the contract declares
 OLDEST = timedelta(days=32)  # how far back a list may look: older partitions would be read in full
 
 _EVENT = {"$ref": "#/components/schemas/Event"}
-_EVENTS = {"type": "array", "items": _EVENT}
 
 
 class Event(V1EventModel):
@@ -65,16 +64,7 @@ class IngestedEvent(V1EventModel):
     status_code=204,
     response_model=None,
     responses=errors("v1", 400, 401, 403, 412, 413, 500, 503),
-    openapi_extra={
-        "requestBody": {
-            "required": True,
-            "content": {
-                "application/cloudevents+json": {"schema": _EVENT},
-                "application/cloudevents-batch+json": {"schema": _EVENTS},
-                "application/json": {"schema": {"anyOf": [_EVENT, _EVENTS]}},
-            },
-        }
-    },
+    openapi_extra=request_body(_EVENT),
 )
 async def ingest_events(request: Request, namespace: Namespace, services: ServicesDep) -> Response:
     """Take in one event or many, all or none. The answer is given when they are durable; an event that was taken in
@@ -82,16 +72,7 @@ async def ingest_events(request: Request, namespace: Namespace, services: Servic
     """
     # The server answers this in front of the router (`ingest.ingest_app`); here it stands for OpenAPI and for
     # applications that mount the router alone.
-    if services.event_log is None:
-        raise FeatureDisabled("events are not taken in by this process")
-    await accept(
-        services.event_log,
-        namespace,
-        await request.body(),
-        request.headers.get("content-type"),
-        max_events=services.max_batch_events,
-    )
-    return Response(status_code=204)
+    return await accept_request(request, services, namespace, "v1")
 
 
 @router.get(

@@ -3,18 +3,21 @@
 It is the busiest path of the server, so it reads the body itself and passes by everything that a router does.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
+from typing import Any
 
 import structlog
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from meterhouse.api import problems
+from meterhouse.api.services import Services
 from meterhouse.kernel import clock
-from meterhouse.kernel.errors import DomainError, TooLarge
+from meterhouse.kernel.errors import DomainError, FeatureDisabled, TooLarge
 from meterhouse.metering import metrics
 from meterhouse.metering.events import event as events
 from meterhouse.metering.events.event import Event
@@ -55,6 +58,41 @@ async def accept(
     )
     await event_log.append(found)
     metrics.ACCEPTED.inc(len(found))
+
+
+async def accept_request(request: Request, services: Services, namespace: str, version: problems.Version) -> Response:
+    """Answer an ingest request that came through a router, as `ingest_app` answers those that did not.
+
+    Raises:
+        FeatureDisabled: this process takes in no events.
+        DomainError: see `accept`.
+    """
+    if services.event_log is None:
+        raise FeatureDisabled("events are not taken in by this process")
+    await accept(
+        services.event_log,
+        namespace,
+        await request.body(),
+        request.headers.get("content-type"),
+        version=version,
+        max_events=services.max_batch_events,
+    )
+    return Response(status_code=_STATUS[version])
+
+
+def request_body(event: Mapping[str, Any]) -> dict[str, Any]:
+    """Describe for OpenAPI what an ingest route reads: one event or many, in three media types."""
+    batch = {"type": "array", "items": event}
+    return {
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/cloudevents+json": {"schema": event},
+                "application/cloudevents-batch+json": {"schema": batch},
+                "application/json": {"schema": {"anyOf": [event, batch]}},
+            },
+        }
+    }
 
 
 def ingest_app(

@@ -7,9 +7,8 @@ from pydantic import Field
 
 from meterhouse.api.deps import Namespace, ServicesDep
 from meterhouse.api.problems import errors
-from meterhouse.api.v1.ingest import accept
+from meterhouse.api.v1.ingest import accept_request, request_body
 from meterhouse.api.wire import Instant, Opt, V3EventModel
-from meterhouse.kernel.errors import FeatureDisabled
 
 router = APIRouter(tags=["Metering Events"])
 
@@ -31,7 +30,6 @@ class MeteringEvent(V3EventModel):
 
 
 _EVENT = MeteringEvent.model_json_schema()
-_EVENTS = {"type": "array", "items": _EVENT}
 
 
 @router.post(
@@ -41,31 +39,11 @@ _EVENTS = {"type": "array", "items": _EVENT}
     status_code=202,
     response_class=Response,
     responses=errors("v3", 400, 401, 403, 413, 503),
-    openapi_extra={
-        "requestBody": {
-            "required": True,
-            "content": {
-                "application/cloudevents+json": {"schema": _EVENT},
-                "application/cloudevents-batch+json": {"schema": _EVENTS},
-                "application/json": {"schema": {"anyOf": [_EVENT, _EVENTS]}},
-            },
-        }
-    },
+    openapi_extra=request_body(_EVENT),
 )
 async def ingest_metering_events(request: Request, namespace: Namespace, services: ServicesDep) -> Response:
     """Take in one event or many, all or none. The answer is given when they are durable; an event that was taken in
     before, with the same source and id, is not counted again.
     """
     # The server answers this in front of the router, see `v1.ingest`.
-    if services.event_log is None:
-        raise FeatureDisabled("events are not taken in by this process")
-    content_type = request.headers.get("content-type")
-    await accept(
-        services.event_log,
-        namespace,
-        await request.body(),
-        content_type,
-        version="v3",
-        max_events=services.max_batch_events,
-    )
-    return Response(status_code=202)
+    return await accept_request(request, services, namespace, "v3")
