@@ -1,14 +1,13 @@
 """Money: exact decimals, rounded in one place.
 
-Rounding is half away from zero to the currency's ISO 4217 minor unit (rating section 10); Python calls that mode
+Rounding is half away from zero to the digits of the currency (rating section 10); Python calls that mode
 ROUND_HALF_UP. Nothing else in the code base rounds money.
 """
 
 from collections.abc import Iterable
 from decimal import ROUND_HALF_UP, Context, Decimal
-from functools import lru_cache
 
-from iso4217 import Currency
+from meterhouse.kernel.fiat import FIAT
 
 ZERO = Decimal(0)
 
@@ -16,28 +15,20 @@ ZERO = Decimal(0)
 _WIDE = Context(prec=1000)
 
 
-@lru_cache(maxsize=512)
 def minor_digits(currency: str) -> int:
-    """Return how many decimals the currency's minor unit has: USD 2, JPY 0, KWD 3.
+    """Return how many decimals an amount of a fiat currency has: USD 2, JPY 0, KWD 3.
 
     Raises:
-        ValueError: `currency` is no ISO 4217 code in upper case.
+        ValueError: `currency` is no fiat code in upper case.
     """
     if not is_fiat(currency):
         raise ValueError(f"unknown currency: {currency!r}")
-    return int(Currency(currency).exponent or 0)
+    return FIAT[currency].digits
 
 
-@lru_cache(maxsize=512)
 def is_fiat(currency: str) -> bool:
-    """Tell whether `currency` is an upper-case ISO 4217 code."""
-    if currency != currency.upper():
-        return False
-    try:
-        Currency(currency)
-    except ValueError:
-        return False
-    return True
+    """Tell whether `currency` is a fiat code in upper case."""
+    return currency in FIAT
 
 
 def round_money(amount: Decimal, currency: str) -> Decimal:

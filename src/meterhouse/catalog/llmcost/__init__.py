@@ -1,0 +1,1 @@
+"""What tokens of language models cost (catalog-extras section 4)."""
