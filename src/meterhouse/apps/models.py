@@ -1,9 +1,10 @@
-"""The table of installed apps. What only one type of app stores is in tables of that app."""
+"""Tables of installed apps and of what they know of customers. What else an app stores is in tables of its own."""
 
-from sqlalchemy import CheckConstraint, Index, text
+from sqlalchemy import CheckConstraint, ForeignKey, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from meterhouse.kernel.db import Base, SoftDelete, Timestamps
+from meterhouse.customers.models import CustomerRow
+from meterhouse.kernel.db import Base, JSONObject, SoftDelete, Timestamps
 from meterhouse.kernel.ids import new_id
 
 
@@ -32,3 +33,24 @@ class AppRow(Timestamps, SoftDelete, Base):
     # Plain `metadata` is SQLAlchemy's own attribute, hence the longer name in Python only.
     metadata_: Mapped[dict[str, str]] = mapped_column("metadata", default=dict)
     status: Mapped[str] = mapped_column(default="ready")
+
+
+class CustomerDataRow(Timestamps, SoftDelete, Base):
+    """What an app knows of a customer, in the form of the app's type (`customer_data`)."""
+
+    __tablename__ = "app_customer_data"
+    __table_args__ = (
+        Index(
+            "uq_app_customer_data_live_customer_app",
+            "customer_id",
+            "app_id",
+            unique=True,
+            postgresql_where=text("deleted_at IS NULL"),
+        ),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True, default=new_id)
+    namespace: Mapped[str]
+    customer_id: Mapped[str] = mapped_column(ForeignKey(CustomerRow.id))
+    app_id: Mapped[str] = mapped_column(ForeignKey(AppRow.id))
+    data: Mapped[JSONObject]

@@ -40,6 +40,10 @@ class SubscriptionRow(Timestamps, SoftDelete, Base):
         ),
         Index("ix_subscriptions_namespace_customer_id", "namespace", "customer_id"),
         Index("ix_subscriptions_namespace_plan_key", "namespace", "plan_key"),
+        # One for each order of the list: it pages through them, and counts, without looking at the table.
+        Index("ix_subscriptions_live_id", "namespace", "id", postgresql_where=_LIVE),
+        Index("ix_subscriptions_live_active_from", "namespace", "active_from", "id", postgresql_where=_LIVE),
+        Index("ix_subscriptions_live_active_to", "namespace", "active_to", "id", postgresql_where=_LIVE),
         CheckConstraint("active_to >= active_from", name="active_period"),
         CheckConstraint("settlement_mode IN ('credit_then_invoice', 'credit_only')", name="settlement_mode"),
         CheckConstraint("currency ~ '^[A-Z]{3}$'", name="currency_fiat"),
