@@ -1,6 +1,6 @@
 """Plans: versions of a key, each with phases of rate cards."""
 
-from meterhouse.catalog.plans.plan import NewPlan, Plan, PlanContent, PlanPhase, PlanStatus, status
+from meterhouse.catalog.plans.plan import NewPlan, Plan, PlanContent, PlanPhase
 from meterhouse.catalog.plans.repository import PlanQuery
 from meterhouse.catalog.plans.service import (
     Guard,
@@ -19,6 +19,8 @@ from meterhouse.catalog.plans.service import (
     update,
 )
 from meterhouse.catalog.plans.validation import InvalidPlan, plan_issues
+from meterhouse.catalog.versions import VersionStatus as PlanStatus
+from meterhouse.catalog.versions import status
 
 __all__ = [
     "Guard",

@@ -1,22 +1,12 @@
-"""A plan version as an immutable value, and its status (catalog sections 3.1 and 3.2)."""
+"""A plan version as an immutable value (catalog section 3)."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
-from enum import StrEnum
 
 from meterhouse.catalog.prices import SettlementMode
 from meterhouse.catalog.ratecards import RateCard
+from meterhouse.catalog.versions import Version
 from meterhouse.kernel.periods import Duration
-
-
-class PlanStatus(StrEnum):
-    """What can be done with a plan version at an instant."""
-
-    DRAFT = "draft"
-    ACTIVE = "active"
-    ARCHIVED = "archived"
-    SCHEDULED = "scheduled"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +19,11 @@ class PlanPhase:
     metadata: Mapping[str, str]
     duration: Duration | None
     rate_cards: tuple[RateCard, ...]
+
+    @property
+    def path(self) -> str:
+        """Return where the phase stands in its plan."""
+        return f"$.phases[?(@.key=='{self.key}')]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,45 +55,26 @@ class NewPlan:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Version):
     """One version of a plan.
 
     Attributes:
-        version: counts from 1 within (namespace, key); a number is never used again.
-        effective_from, effective_to: the version is active on [effective_from, effective_to); both None for a draft.
         phases: in order of time; only the last has no duration once the plan is published.
     """
 
-    id: str
-    namespace: str
-    key: str
-    version: int
-    name: str
-    description: str | None
-    metadata: Mapping[str, str]
-    currency: str
     billing_cadence: Duration
     pro_rating_enabled: bool
     settlement_mode: SettlementMode
-    effective_from: datetime | None
-    effective_to: datetime | None
-    created_at: datetime
-    updated_at: datetime
-    deleted_at: datetime | None
     phases: tuple[PlanPhase, ...]
 
-    def with_cards(self, convert: Callable[[PlanPhase, RateCard], RateCard]) -> "Plan":
+    def decks(self) -> Sequence[tuple[str, Sequence[RateCard]]]:
+        """Return the rate cards by phase, each with the path of the phase."""
+        return [(phase.path, phase.rate_cards) for phase in self.phases]
+
+    def with_cards(self, convert: Callable[[str, RateCard], RateCard]) -> "Plan":
         """Return the plan with every rate card converted."""
         phases = tuple(
-            replace(phase, rate_cards=tuple(convert(phase, card) for card in phase.rate_cards)) for phase in self.phases
+            replace(phase, rate_cards=tuple(convert(phase.path, card) for card in phase.rate_cards))
+            for phase in self.phases
         )
         return replace(self, phases=phases)
-
-
-def status(plan: Plan, at: datetime) -> PlanStatus:
-    """Return the status at `at`: half-open, so every instant has exactly one (section 3.1)."""
-    if plan.effective_from is None:
-        return PlanStatus.DRAFT
-    if plan.effective_to is not None and plan.effective_to <= at:
-        return PlanStatus.ARCHIVED
-    return PlanStatus.SCHEDULED if at < plan.effective_from else PlanStatus.ACTIVE

@@ -8,9 +8,10 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, and_, delete, exists, false, func, or_, select
 
 from meterhouse.catalog.plans.models import PlanPhaseRow, PlanRateCardRow, PlanRow
-from meterhouse.catalog.plans.plan import Plan, PlanPhase, PlanStatus
+from meterhouse.catalog.plans.plan import Plan, PlanPhase
 from meterhouse.catalog.prices import SettlementMode
 from meterhouse.catalog.ratecards import RateCard
+from meterhouse.catalog.versions import VersionStatus
 from meterhouse.kernel.conditions import Column, Condition, Sort, order_by
 from meterhouse.kernel.db import ReadSession, WriteSession
 from meterhouse.kernel.ids import new_id
@@ -44,22 +45,22 @@ class PlanQuery:
     key_versions: Mapping[str, Sequence[int]] = field(default_factory=dict)
     currencies: Sequence[str] = ()
     conditions: Mapping[str, Condition] = field(default_factory=dict)
-    statuses: Collection[PlanStatus] = ()
+    statuses: Collection[VersionStatus] = ()
     include_deleted: bool = False
     only_v1: bool = False
     sorts: Sequence[Sort] = (Sort("id"),)
     page: PageRequest = field(default_factory=PageRequest)
 
 
-def _has_status(status: PlanStatus, at: datetime) -> ColumnElement[bool]:
+def _has_status(status: VersionStatus, at: datetime) -> ColumnElement[bool]:
     """Return the condition that `plan.status` gives `status`."""
     start, end = PlanRow.effective_from, PlanRow.effective_to
     not_ended = or_(end.is_(None), end > at)
     return {
-        PlanStatus.DRAFT: start.is_(None),
-        PlanStatus.ACTIVE: and_(start <= at, not_ended),
-        PlanStatus.SCHEDULED: and_(start > at, not_ended),
-        PlanStatus.ARCHIVED: end <= at,
+        VersionStatus.DRAFT: start.is_(None),
+        VersionStatus.ACTIVE: and_(start <= at, not_ended),
+        VersionStatus.SCHEDULED: and_(start > at, not_ended),
+        VersionStatus.ARCHIVED: end <= at,
     }[status]
 
 
@@ -71,7 +72,7 @@ async def find(session: ReadSession, namespace: str, plan_id: str) -> Plan | Non
 async def find_active(session: ReadSession, namespace: str, key: str, at: datetime) -> Plan | None:
     """Return the version of the key that is active at `at`."""
     live = and_(PlanRow.namespace == namespace, PlanRow.key == key, PlanRow.deleted_at.is_(None))
-    return await _one(session, live, _has_status(PlanStatus.ACTIVE, at))
+    return await _one(session, live, _has_status(VersionStatus.ACTIVE, at))
 
 
 async def find_latest(session: ReadSession, namespace: str, key: str) -> Plan | None:
@@ -122,7 +123,7 @@ async def selling(
         .where(
             PlanRow.namespace == namespace,
             PlanRow.deleted_at.is_(None),
-            or_(_has_status(PlanStatus.ACTIVE, at), _has_status(PlanStatus.SCHEDULED, at)),
+            or_(_has_status(VersionStatus.ACTIVE, at), _has_status(VersionStatus.SCHEDULED, at)),
             or_(PlanRateCardRow.feature_id == feature_id, PlanRateCardRow.feature_key == feature_key),
         )
         .limit(1)

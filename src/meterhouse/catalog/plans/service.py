@@ -14,11 +14,12 @@ from meterhouse.catalog import features, taxcodes
 from meterhouse.catalog.cardrules import completed
 from meterhouse.catalog.features import Feature
 from meterhouse.catalog.plans import repository
-from meterhouse.catalog.plans.plan import NewPlan, Plan, PlanContent, PlanStatus, status
+from meterhouse.catalog.plans.plan import NewPlan, Plan, PlanContent
 from meterhouse.catalog.plans.repository import PlanQuery
-from meterhouse.catalog.plans.validation import block, card_path, feature_issues, plan_issues, with_features
+from meterhouse.catalog.plans.validation import block, feature_issues, plan_issues, with_features
 from meterhouse.catalog.prices import TaxConfig
 from meterhouse.catalog.settlement import require_credits
+from meterhouse.catalog.versions import VersionStatus, card_path, status
 from meterhouse.kernel import clock
 from meterhouse.kernel.db import ReadSession, WriteSession, violated
 from meterhouse.kernel.errors import Conflict, InvalidInput, Issue, NotFound
@@ -29,7 +30,7 @@ from meterhouse.kernel.pages import Page
 # Refuses a plan that the caller's API could not show; called at the places that section 8.4 names.
 Guard = Callable[[Plan], None]
 
-_EDITABLE = (PlanStatus.DRAFT, PlanStatus.SCHEDULED)
+_EDITABLE = (VersionStatus.DRAFT, VersionStatus.SCHEDULED)
 
 
 def _any_plan(_: Plan) -> None:
@@ -122,7 +123,7 @@ async def resolved(session: WriteSession, plan: Plan) -> Plan:
         InvalidPlan: a card names a feature that does not exist, or two different ones.
         InvalidInput: a card names a tax code that does not exist.
     """
-    cards = [card for phase in plan.phases for card in phase.rate_cards]
+    cards = [card for _, card in plan.placed_cards()]
     found = await features.named(
         session,
         plan.namespace,
@@ -131,12 +132,11 @@ async def resolved(session: WriteSession, plan: Plan) -> Plan:
     )
     plan = with_features(plan, [feature for feature in found if feature.archived_at is None])
     configs: dict[TaxConfig, TaxConfig] = {}
-    for phase in plan.phases:
-        for card in phase.rate_cards:
-            if card.tax_config is not None and card.tax_config not in configs:
-                configs[card.tax_config] = await taxcodes.resolved(
-                    session, plan.namespace, card.tax_config, field=f"{card_path(phase, card)}.taxConfig"
-                )
+    for holder, card in plan.placed_cards():
+        if card.tax_config is not None and card.tax_config not in configs:
+            configs[card.tax_config] = await taxcodes.resolved(
+                session, plan.namespace, card.tax_config, field=f"{card_path(holder, card)}.taxConfig"
+            )
     return plan.with_cards(
         lambda _, card: (
             card.model_copy(update={"tax_config": configs[card.tax_config]}) if card.tax_config is not None else card
@@ -200,7 +200,7 @@ def _by_id(found: list[Feature]) -> dict[str, Feature]:
 
 
 def _feature_ids(plan: Plan) -> set[str]:
-    return {card.feature_id for phase in plan.phases for card in phase.rate_cards if card.feature_id is not None}
+    return {card.feature_id for _, card in plan.placed_cards() if card.feature_id is not None}
 
 
 async def _lock(session: WriteSession, namespace: str, key: str) -> None:
@@ -307,7 +307,7 @@ async def archive(session: WriteSession, namespace: str, plan_id: str, *, guard:
     guard(plan)
     _not_deleted(plan)
     now = clock.now()
-    if status(plan, now) is not PlanStatus.ACTIVE:
+    if status(plan, now) is not VersionStatus.ACTIVE:
         raise InvalidInput(f"only Plans in [active] can be archived, but it is in {status(plan, now)} state")
     plan = replace(plan, effective_to=now, updated_at=now)
     await repository.save(session, plan)
@@ -325,7 +325,7 @@ async def delete(session: WriteSession, namespace: str, plan_id: str) -> None:
     if plan.deleted_at is not None:
         return
     now = clock.now()
-    if status(plan, now) is PlanStatus.ACTIVE:
+    if status(plan, now) is VersionStatus.ACTIVE:
         raise InvalidInput("only Plans in [archived scheduled draft] can be deleted, but it has active state")
     await repository.save(session, replace(plan, deleted_at=now, updated_at=now))
 

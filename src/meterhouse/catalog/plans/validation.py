@@ -11,6 +11,7 @@ from meterhouse.catalog.features import Feature
 from meterhouse.catalog.plans.plan import Plan, PlanPhase
 from meterhouse.catalog.prices import FlatPrice
 from meterhouse.catalog.ratecards import RateCard
+from meterhouse.catalog.versions import card_path
 from meterhouse.kernel.errors import InvalidInput, Issue, Severity
 from meterhouse.kernel.money import is_fiat
 
@@ -33,16 +34,6 @@ def block(issues: Sequence[Issue], *, critical_only: bool) -> None:
     blocking = [issue for issue in issues if not critical_only or issue.severity is Severity.CRITICAL]
     if blocking:
         raise InvalidPlan("invalid plan", issues=blocking)
-
-
-def phase_path(phase: PlanPhase) -> str:
-    """Return where a phase stands."""
-    return f"$.phases[?(@.key=='{phase.key}')]"
-
-
-def card_path(phase: PlanPhase, card: RateCard, segment: str = "rateCards") -> str:
-    """Return where a rate card stands."""
-    return f"{phase_path(phase)}.{segment}[?(@.key=='{card.key}')]"
 
 
 def plan_issues(plan: Plan) -> list[Issue]:
@@ -81,7 +72,7 @@ def _phase_list_issues(phases: Sequence[PlanPhase]) -> Iterator[Issue]:
         yield warning("plan_with_no_phases", "a plan needs at least one phase", "$.phases")
     seen: set[str] = set()
     for index, phase in enumerate(phases):
-        path = phase_path(phase)
+        path = phase.path
         if phase.key in seen:
             message = f"two phases have the key {phase.key}"
             # The doubled segment is the wire's own.
@@ -97,7 +88,7 @@ def _phase_list_issues(phases: Sequence[PlanPhase]) -> Iterator[Issue]:
 
 
 def _phase_issues(phase: PlanPhase) -> Iterator[Issue]:
-    path = phase_path(phase)
+    path = phase.path
     if not phase.key:
         yield Issue("resource_key_empty", "the key of a phase must not be empty", f"{path}.key")
     if not phase.name:
@@ -112,7 +103,7 @@ def _phase_issues(phase: PlanPhase) -> Iterator[Issue]:
         yield warning("plan_phase_has_no_rate_cards", "a phase needs at least one rate card", f"{path}.rateCards")
     seen: set[str] = set()
     for card in phase.rate_cards:
-        at = card_path(phase, card, "ratecards")
+        at = card_path(phase.path, card, "ratecards")
         if card.key in seen:
             message = f"two rate cards of the phase have the key {card.key}"
             yield Issue("rate_card_duplicated_key", message, f"{at}.key")
@@ -127,7 +118,7 @@ def _alignment_issues(plan: Plan) -> Iterator[Issue]:
             if card.price is None or cadence is None or cadence.aligns_with(plan.billing_cadence):
                 continue
             message = f"the billing cadence {cadence} does not align with the plan's {plan.billing_cadence}"
-            path = f"{card_path(phase, card)}.billingCadence"
+            path = f"{card_path(phase.path, card)}.billingCadence"
             yield warning("rate_card_billing_cadence_unaligned", message, path)
 
 
@@ -135,7 +126,7 @@ def _currency_issues(plan: Plan) -> Iterator[Issue]:
     for phase in plan.phases:
         for card in phase.rate_cards:
             if card.currency is not None:
-                yield from _override_issues(plan, card, card.currency, f"{card_path(phase, card)}.currency")
+                yield from _override_issues(plan, card, card.currency, f"{card_path(phase.path, card)}.currency")
 
 
 def _override_issues(plan: Plan, card: RateCard, currency: str, path: str) -> Iterator[Issue]:
@@ -155,11 +146,10 @@ def _override_issues(plan: Plan, card: RateCard, currency: str, path: str) -> It
 def feature_issues(plan: Plan, features: Mapping[str, Feature]) -> list[Issue]:
     """Return what stands against the plan's features now; `features` by id holds those that exist (section 3.4)."""
     issues: list[Issue] = []
-    for phase in plan.phases:
-        for card in phase.rate_cards:
-            if card.feature_id is not None:
-                path = f"{card_path(phase, card)}.featureKey"
-                issues += _feature_issues(card, features.get(card.feature_id), path)
+    for holder, card in plan.placed_cards():
+        if card.feature_id is not None:
+            path = f"{card_path(holder, card)}.featureKey"
+            issues += _feature_issues(card, features.get(card.feature_id), path)
     return issues
 
 
@@ -183,12 +173,12 @@ def with_features(plan: Plan, features: Sequence[Feature]) -> Plan:
     by_key = {feature.key: feature for feature in features}
     issues: list[Issue] = []
 
-    def resolved(phase: PlanPhase, card: RateCard) -> RateCard:
+    def resolved(holder: str, card: RateCard) -> RateCard:
         given = [by_id.get(card.feature_id)] if card.feature_id is not None else []
         given += [by_key.get(card.feature_key)] if card.feature_key is not None else []
         if not given:
             return card
-        path = f"{card_path(phase, card)}.featureKey"
+        path = f"{card_path(holder, card)}.featureKey"
         first, last = given[0], given[-1]
         if first is None or last is None:
             named = card.feature_key or card.feature_id
