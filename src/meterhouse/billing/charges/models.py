@@ -9,8 +9,8 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from meterhouse.billing.charges.states import Kind, Status
-from meterhouse.billing.rating.precision import exact
 from meterhouse.kernel.db import Base, JSONObject, SoftDelete, Timestamps
+from meterhouse.kernel.precision import exact
 
 
 def _one_of(column: str, values: list[str]) -> str:

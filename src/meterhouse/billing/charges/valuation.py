@@ -8,13 +8,13 @@ from decimal import Decimal
 from meterhouse.billing.charges.intents import ChargeIntent
 from meterhouse.billing.errors import BillingError
 from meterhouse.billing.rating.delta import delta
-from meterhouse.billing.rating.precision import exact
 from meterhouse.billing.rating.pricing import LineInput, Rated, rate, shown_quantities
 from meterhouse.billing.rating.proration import prorated
 from meterhouse.billing.rating.results import DetailedLine, Totals, UsageDiscountApplied
 from meterhouse.billing.rating.totals import total_of
 from meterhouse.catalog.prices import FlatPrice, PaymentTerm
 from meterhouse.kernel.money import plain, round_money
+from meterhouse.kernel.precision import exact
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,8 @@
 
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_UP, Decimal
 
-from meterhouse.billing.rating.precision import exact
 from meterhouse.catalog.prices import UnitConversion
+from meterhouse.kernel.precision import exact
 
 # A quotient is kept to 16 decimals before its own rounding mode applies.
 _QUOTIENT = Decimal(1).scaleb(-16)

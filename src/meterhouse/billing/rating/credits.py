@@ -5,10 +5,10 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from meterhouse.billing.errors import BillingError
-from meterhouse.billing.rating.precision import exact
 from meterhouse.billing.rating.results import CreditShare, DetailedLine
 from meterhouse.billing.rating.totals import with_totals
 from meterhouse.kernel.money import plain, round_money
+from meterhouse.kernel.precision import exact
 
 
 class CreditToApply(NamedTuple):

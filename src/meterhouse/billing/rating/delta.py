@@ -4,11 +4,11 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
-from meterhouse.billing.rating.precision import exact
 from meterhouse.billing.rating.pricing import Rated
 from meterhouse.billing.rating.results import AmountDiscount, DetailedLine
 from meterhouse.billing.rating.totals import with_totals
 from meterhouse.kernel.money import ZERO, plain, total
+from meterhouse.kernel.precision import exact
 
 _REVERSAL = "/reversal="
 

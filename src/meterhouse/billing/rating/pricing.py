@@ -10,7 +10,6 @@ from decimal import Decimal
 from meterhouse.billing.rating.commitments import cap, lift
 from meterhouse.billing.rating.conversion import convert
 from meterhouse.billing.rating.discounts import percentage_off, take_free_units
-from meterhouse.billing.rating.precision import exact
 from meterhouse.billing.rating.results import DetailedLine, Totals, UsageDiscountApplied
 from meterhouse.billing.rating.tiers import graduated, volume
 from meterhouse.billing.rating.totals import total_of, with_totals
@@ -29,6 +28,7 @@ from meterhouse.catalog.prices import (
 )
 from meterhouse.kernel.errors import invalid
 from meterhouse.kernel.money import ZERO, plain, round_money
+from meterhouse.kernel.precision import exact
 
 _ONE = Decimal(1)
 _NO_DISCOUNTS = Discounts()

@@ -2,9 +2,9 @@
 
 from decimal import Decimal
 
-from meterhouse.billing.rating.precision import exact
 from meterhouse.kernel.money import round_money
 from meterhouse.kernel.periods import Period
+from meterhouse.kernel.precision import exact
 
 
 @exact

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable
 
-from meterhouse.billing.rating.precision import exact
 from meterhouse.billing.rating.results import DetailedLine, Totals
 from meterhouse.kernel.money import ZERO, round_money, total
+from meterhouse.kernel.precision import exact
 
 
 @exact

@@ -1,4 +1,4 @@
-"""Arithmetic without loss: every rating function runs with far more digits than money or usage ever has."""
+"""Arithmetic without loss, for functions on money and usage: far more digits than either ever has."""
 
 from collections.abc import Callable
 from decimal import Context, localcontext
