@@ -5,16 +5,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, any_, bindparam, func, or_, select, update
+from sqlalchemy import ColumnElement, Select, any_, bindparam, or_, select, update
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.orm import InstrumentedAttribute
 from sqlalchemy.types import String
 
 from meterhouse.customers.models import AttributionRow, CustomerRow, SubjectRow
 from meterhouse.kernel import clock
-from meterhouse.kernel.conditions import Condition, Sort, order_by
+from meterhouse.kernel.conditions import Condition, Sort
 from meterhouse.kernel.db import ReadSession, WriteSession
 from meterhouse.kernel.ids import new_id
+from meterhouse.kernel.paged import page_of
 from meterhouse.kernel.pages import PageRequest
 
 
@@ -84,12 +85,7 @@ async def listed(
         )
         clauses.append(CustomerRow.id.in_(held))
     clauses += [CustomerRow.id.in_(query) for query in chosen.among]
-    total = await session.scalar(select(func.count()).select_from(CustomerRow).where(*clauses))
-    ordering = order_by(sorts, SORT_COLUMNS, last=CustomerRow.id)
-    rows = await session.scalars(
-        select(CustomerRow).where(*clauses).order_by(*ordering).offset(page.offset).limit(page.size)
-    )
-    return rows.all(), total or 0
+    return await page_of(session, CustomerRow, clauses, sorts, SORT_COLUMNS, page, last=CustomerRow.id)
 
 
 async def subject_keys(session: ReadSession, rows: Collection[CustomerRow]) -> dict[str, tuple[str, ...]]:

@@ -1,6 +1,6 @@
 """Queries on subscriptions, and the assembly of their views."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -13,9 +13,11 @@ from meterhouse.catalog.prices import SettlementMode
 from meterhouse.catalog.ratecards import RateCard
 from meterhouse.kernel.conditions import Condition, Sort, order_by
 from meterhouse.kernel.db import ReadSession, WriteSession
+from meterhouse.kernel.paged import page_of
 from meterhouse.kernel.pages import PageRequest
 from meterhouse.kernel.periods import Duration
 from meterhouse.subscriptions.models import SubscriptionItemRow, SubscriptionPhaseRow, SubscriptionRow
+from meterhouse.subscriptions.spec import ItemSpec, PhaseSpec
 from meterhouse.subscriptions.status import Status
 from meterhouse.subscriptions.timeline import item_interval, phase_ends
 from meterhouse.subscriptions.views import ItemVersion, PhaseView, PlanReference, SubscriptionView
@@ -118,12 +120,11 @@ async def listed(
     clauses += [condition.clause(column) for condition, column in conditions if condition is not None]
     if chosen.statuses:
         clauses.append(or_(*(_has_status(status, chosen.at) for status in chosen.statuses)))
-    query = select(SubscriptionRow).where(*clauses)
-    query = query.order_by(*order_by(sorts, SORT_COLUMNS, last=SubscriptionRow.id))
     if page is not None:
-        query = query.offset(page.offset).limit(page.size)
-    total = await session.scalar(select(func.count()).select_from(SubscriptionRow).where(*clauses))
-    return (await session.scalars(query)).all(), total or 0
+        return await page_of(session, SubscriptionRow, clauses, sorts, SORT_COLUMNS, page, last=SubscriptionRow.id)
+    ordering = order_by(sorts, SORT_COLUMNS, last=SubscriptionRow.id)
+    rows = (await session.scalars(select(SubscriptionRow).where(*clauses).order_by(*ordering))).all()
+    return rows, len(rows)
 
 
 async def active_between(session: ReadSession, start: datetime, end: datetime) -> list[tuple[str, str]]:
@@ -156,11 +157,64 @@ async def count_using_feature(session: ReadSession, namespace: str, feature_key:
 async def delete_schedule(session: WriteSession, subscription_id: str, at: datetime) -> None:
     """Delete the phases and items of a subscription."""
     for table in (SubscriptionItemRow, SubscriptionPhaseRow):
-        await session.execute(
-            update(table)
-            .where(table.subscription_id == subscription_id, table.deleted_at.is_(None))
-            .values(deleted_at=at)
+        await _delete(session, table, at, table.subscription_id == subscription_id)
+
+
+async def delete_rows(
+    session: WriteSession, phase_ids: Collection[str], item_ids: Collection[str], at: datetime
+) -> None:
+    """Delete phases with all their items, and items alone."""
+    phases = any_(bindparam(None, list(phase_ids), type_=ARRAY(String)))
+    items = any_(bindparam(None, list(item_ids), type_=ARRAY(String)))
+    item = or_(SubscriptionItemRow.phase_id == phases, SubscriptionItemRow.id == items)
+    await _delete(session, SubscriptionItemRow, at, item)
+    await _delete(session, SubscriptionPhaseRow, at, SubscriptionPhaseRow.id == phases)
+
+
+async def _delete(session: WriteSession, table: Any, at: datetime, which: ColumnElement[bool]) -> None:
+    await session.execute(update(table).where(which, table.deleted_at.is_(None)).values(deleted_at=at))
+
+
+async def insert_phases(session: WriteSession, row: SubscriptionRow, phases: Iterable[PhaseSpec]) -> None:
+    """Store phases with their items."""
+    for phase in phases:
+        stored = SubscriptionPhaseRow(
+            namespace=row.namespace,
+            subscription_id=row.id,
+            key=phase.key,
+            name=phase.name,
+            description=phase.description,
+            labels=dict(phase.metadata),
+            active_from=phase.active_from,
+            sort_hint=phase.sort_hint,
         )
+        session.add(stored)
+        await session.flush()
+        for versions in phase.items.values():
+            for version, item in enumerate(versions):
+                session.add(_item_row(row, stored.id, version, item))
+    await session.flush()
+
+
+async def insert_item(session: WriteSession, row: SubscriptionRow, phase_id: str, version: int, item: ItemSpec) -> None:
+    """Store one version of an item in a phase that is stored."""
+    session.add(_item_row(row, phase_id, version, item))
+    await session.flush()
+
+
+def _item_row(row: SubscriptionRow, phase_id: str, version: int, item: ItemSpec) -> SubscriptionItemRow:
+    return SubscriptionItemRow(
+        namespace=row.namespace,
+        subscription_id=row.id,
+        phase_id=phase_id,
+        key=item.key,
+        version=version,
+        feature_key=item.rate_card.feature_key,
+        rate_card=item.rate_card.model_dump(mode="json"),
+        active_from_override=item.active_from_override and str(item.active_from_override),
+        active_to_override=item.active_to_override and str(item.active_to_override),
+        annotations=dict(item.annotations),
+    )
 
 
 async def views(session: ReadSession, rows: Sequence[SubscriptionRow]) -> list[SubscriptionView]:
@@ -219,6 +273,7 @@ def _view(
         updated_at=row.updated_at,
         deleted_at=row.deleted_at,
         phases=tuple(_phase(phase, end, items.get(phase.id, [])) for phase, end in zip(phases, ends, strict=True)),
+        annotations=row.annotations,
     )
 
 
@@ -232,13 +287,13 @@ def _phase(row: SubscriptionPhaseRow, end: datetime | None, items: Sequence[Subs
         active_to=end,
         items=tuple(_item(item, row.active_from, end) for item in items),
         metadata=dict(row.labels),
+        sort_hint=row.sort_hint,
     )
 
 
 def _item(row: SubscriptionItemRow, start: datetime, end: datetime | None) -> ItemVersion:
-    active_from, active_to = item_interval(
-        start, end, _override(row.active_from_override), _override(row.active_to_override)
-    )
+    from_override, to_override = _override(row.active_from_override), _override(row.active_to_override)
+    active_from, active_to = item_interval(start, end, from_override, to_override)
     return ItemVersion(
         id=row.id,
         key=row.key,
@@ -246,6 +301,9 @@ def _item(row: SubscriptionItemRow, start: datetime, end: datetime | None) -> It
         rate_card=RateCard.model_validate(row.rate_card),
         active_from=active_from,
         active_to=active_to,
+        active_from_override=from_override,
+        active_to_override=to_override,
+        annotations=row.annotations,
     )
 
 
