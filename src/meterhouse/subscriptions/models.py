@@ -1,6 +1,6 @@
 """Tables of subscriptions. What intervals follow from them is computed by `timeline`, never stored twice."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import CheckConstraint, ForeignKey, Index, Table, event, text
@@ -67,6 +67,10 @@ class SubscriptionRow(Timestamps, SoftDelete, Base):
     billing_anchor: Mapped[datetime]
     active_from: Mapped[datetime]
     active_to: Mapped[datetime | None]
+
+    def touch(self) -> None:
+        """Note a change. No two changes have the same `updated_at`, for billing tells by it which one it followed."""
+        self.updated_at = max(clock.now(), self.updated_at + timedelta(microseconds=1))
 
 
 @event.listens_for(SubscriptionRow.__table__, "before_create")

@@ -12,6 +12,7 @@ from meterhouse.catalog.plans.plan import Plan, PlanPhase
 from meterhouse.catalog.ratecards import BooleanEntitlementTemplate, RateCard
 from meterhouse.kernel.errors import invalid
 from meterhouse.kernel.periods import Duration
+from meterhouse.subscriptions.views import PhaseView, SubscriptionView
 
 OWNER = "subscription.owner"
 BOOLEAN_COUNT = "subscription.entitlement.boolean.count"
@@ -69,7 +70,8 @@ class SubscriptionSpec:
         )
 
 
-def _item(card: RateCard, currency: str) -> ItemSpec:
+def sold_item(card: RateCard, currency: str) -> ItemSpec:
+    """Return the version of an item that a plan or a customer's own wish makes of a rate card, for a whole phase."""
     annotations: dict[str, Any] = {OWNER: ["subscription"]}
     if isinstance(card.entitlement_template, BooleanEntitlementTemplate):
         annotations[BOOLEAN_COUNT] = 1
@@ -115,5 +117,28 @@ def from_plan(
 
 
 def _phase(phase: PlanPhase, active_from: datetime, hint: int, currency: str) -> PhaseSpec:
-    items = {card.key: (_item(card, currency),) for card in phase.rate_cards}
+    items = {card.key: (sold_item(card, currency),) for card in phase.rate_cards}
     return PhaseSpec(phase.key, phase.name, phase.description, phase.metadata, active_from, hint, items)
+
+
+def of_view(view: SubscriptionView) -> SubscriptionSpec:
+    """Return the schedule that a stored subscription has; its end is no part of it."""
+    return SubscriptionSpec(
+        view.currency,
+        view.billing_cadence,
+        view.billing_anchor,
+        view.active_from,
+        tuple(_phase_of(phase) for phase in view.phases),
+    )
+
+
+def _phase_of(phase: PhaseView) -> PhaseSpec:
+    items: dict[str, tuple[ItemSpec, ...]] = {}
+    for item in phase.items:
+        version = ItemSpec(
+            item.key, item.rate_card, item.active_from_override, item.active_to_override, item.annotations
+        )
+        items[item.key] = (*items.get(item.key, ()), version)
+    return PhaseSpec(
+        phase.key, phase.name, phase.description, phase.metadata, phase.active_from, phase.sort_hint, items
+    )

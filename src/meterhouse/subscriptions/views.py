@@ -4,8 +4,10 @@ All intervals are half-open and already clipped: a phase to its neighbours and t
 to its phase. `active_to` None means open-ended. Terms: subscriptions sections 1 and 3.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from meterhouse.catalog.prices import SettlementMode
 from meterhouse.catalog.ratecards import RateCard
@@ -18,6 +20,10 @@ class ItemVersion:
 
     `version` is the index in time order among the versions of one key in one phase, from 0; with phase key and item key
     it is the stable identity (`id` is the row's and may change when the schedule is edited).
+
+    Attributes:
+        active_from_override, active_to_override: what is stored of the interval: distances from the phase's start, None
+            where the phase's own bound holds.
     """
 
     id: str
@@ -26,11 +32,14 @@ class ItemVersion:
     rate_card: RateCard
     active_from: datetime
     active_to: datetime | None
+    active_from_override: Duration | None = None
+    active_to_override: Duration | None = None
+    annotations: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class PhaseView:
-    """One phase with its item versions, ordered by key, then version."""
+    """One phase with its item versions, ordered by key, then version. `sort_hint` orders phases that start together."""
 
     id: str
     key: str
@@ -40,6 +49,7 @@ class PhaseView:
     active_to: datetime | None
     items: tuple[ItemVersion, ...]
     metadata: dict[str, str] = field(default_factory=dict)
+    sort_hint: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +83,7 @@ class SubscriptionView:
     updated_at: datetime
     deleted_at: datetime | None
     phases: tuple[PhaseView, ...]
+    annotations: Mapping[str, Any] = field(default_factory=dict)
 
     def recurrence(self, cadence: Duration | None = None) -> Recurrence:
         """Return the recurrence of `cadence` (default: the billing cadence) from the billing anchor."""

@@ -6,33 +6,19 @@ from sqlalchemy.exc import IntegrityError
 
 from meterhouse.kernel import clock
 from meterhouse.kernel.db import WriteSession, violated
-from meterhouse.kernel.locks import lock
 from meterhouse.subscriptions import repository, timing, uniqueness
 from meterhouse.subscriptions.models import ONE_AT_A_TIME, SubscriptionRow
-from meterhouse.subscriptions.service.read import load_row
+from meterhouse.subscriptions.service.update import locked
 from meterhouse.subscriptions.status import Command, require
 from meterhouse.subscriptions.timing import Timing
 from meterhouse.subscriptions.uniqueness import Span
 from meterhouse.subscriptions.views import SubscriptionView
 
 
-async def locked(
-    session: WriteSession, namespace: str, subscription_id: str
-) -> tuple[SubscriptionRow, SubscriptionView]:
-    """Lock the customer's subscriptions, then read this one.
-
-    Raises:
-        NotFound: no such subscription, or it was deleted.
-    """
-    customer_id = (await load_row(session, namespace, subscription_id)).customer_id
-    await lock(session, "customer", namespace, customer_id, "subscription")
-    row = await load_row(session, namespace, subscription_id)
-    return row, (await repository.views(session, [row]))[0]
-
-
-async def _end_at(session: WriteSession, row: SubscriptionRow, end: datetime | None) -> SubscriptionView:
+async def end_at(session: WriteSession, row: SubscriptionRow, end: datetime | None) -> SubscriptionView:
+    """Set or take away the end, whatever the status."""
     row.active_to = end
-    row.updated_at = clock.now()
+    row.touch()
     await session.flush()
     return (await repository.views(session, [row]))[0]
 
@@ -47,7 +33,7 @@ async def cancel(session: WriteSession, namespace: str, subscription_id: str, ti
     """
     row, view = await locked(session, namespace, subscription_id)
     require(view, Command.CANCEL, clock.now())
-    return await _end_at(session, row, timing.end_of(view, timing_))
+    return await end_at(session, row, timing.end_of(view, timing_))
 
 
 async def unschedule_cancelation(session: WriteSession, namespace: str, subscription_id: str) -> SubscriptionView:
@@ -65,7 +51,7 @@ async def unschedule_cancelation(session: WriteSession, namespace: str, subscrip
     if uniqueness.overlap([*spans, Span(row.active_from, None)]):
         raise uniqueness.refusal()
     try:
-        return await _end_at(session, row, None)
+        return await end_at(session, row, None)
     except IntegrityError as error:
         if violated(error) == ONE_AT_A_TIME:
             raise uniqueness.refusal() from error

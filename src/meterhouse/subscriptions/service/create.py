@@ -6,7 +6,8 @@ from datetime import datetime
 
 from sqlalchemy.exc import IntegrityError
 
-from meterhouse.catalog import features, plans
+from meterhouse.catalog import plans
+from meterhouse.catalog.cardrules import completed
 from meterhouse.catalog.plans import Plan, PlanPhase, PlanStatus
 from meterhouse.catalog.prices import SettlementMode
 from meterhouse.catalog.settlement import require_credits
@@ -20,11 +21,10 @@ from meterhouse.kernel.periods import Duration
 from meterhouse.subscriptions import repository, timing, uniqueness, validation
 from meterhouse.subscriptions.models import (
     ONE_AT_A_TIME,
-    SubscriptionItemRow,
-    SubscriptionPhaseRow,
     SubscriptionRow,
 )
-from meterhouse.subscriptions.spec import PhaseSpec, SubscriptionSpec, from_plan
+from meterhouse.subscriptions.service import checks
+from meterhouse.subscriptions.spec import SubscriptionSpec, from_plan
 from meterhouse.subscriptions.timing import NamedTiming, Timing
 from meterhouse.subscriptions.uniqueness import Span
 from meterhouse.subscriptions.views import SubscriptionView
@@ -97,13 +97,12 @@ async def create(
     start = timing.start_of_new(new.timing)
     anchor = start if new.billing_anchor is None else timing.within_reach(new.billing_anchor, "$.billing_anchor")
     spec = from_plan(plan, active_from=start, billing_anchor=anchor, starting_phase=new.starting_phase)
-    await _check(session, namespace, spec)
-    _check_currency(customer, spec)
+    await checks.check(session, namespace, spec)
+    checks.check_currency(customer, spec)
     await _check_alone(session, namespace, customer, start)
     row = _subscription(namespace, new, plan, spec)
     await _store(session, row, spec)
-    if customer.currency is None and spec.has_priced_items():
-        await customers.set_currency(session, namespace, customer.id, spec.currency)
+    await checks.settle_currency(session, customer, spec)
     return (await repository.views(session, [row]))[0]
 
 
@@ -155,28 +154,10 @@ async def _custom(session: WriteSession, namespace: str, custom: CustomPlan) -> 
         deleted_at=None,
         phases=custom.phases,
     )
-    plan = await plans.resolved(session, plan)
+    plan = await plans.resolved(session, plan.with_cards(lambda _, card: completed(card)))
     issues = [issue.under("plan") for issue in await plans.issues(session, plan)]
     validation.block(issues)
     return plan
-
-
-async def _check(session: WriteSession, namespace: str, spec: SubscriptionSpec) -> None:
-    validation.block(validation.schedule_issues(spec))
-    validation.block(validation.alignment_issues(spec))
-    cards = [item.rate_card for phase in spec.phases for items in phase.items.values() for item in items]
-    keys = {card.feature_key for card in cards if card.feature_key is not None}
-    found = await features.named(session, namespace, keys=keys)
-    # Held, so that a feature cannot be archived between this look and the commit.
-    held = await features.held(session, namespace, [feature.id for feature in found])
-    live = {feature.key: feature for feature in held if feature.archived_at is None}
-    validation.block(validation.feature_issues(spec, live))
-
-
-def _check_currency(customer: Customer, spec: SubscriptionSpec) -> None:
-    if customer.currency not in (None, spec.currency) and spec.has_priced_items():
-        message = f"customer is invoiced in {customer.currency}, the plan is priced in {spec.currency}"
-        raise invalid(f"currencies must match: {message}", field="$.plan")
 
 
 async def _check_alone(session: WriteSession, namespace: str, customer: Customer, start: datetime) -> None:
@@ -215,37 +196,4 @@ async def _store(session: WriteSession, row: SubscriptionRow, spec: Subscription
         if violated(error) == ONE_AT_A_TIME:
             raise uniqueness.refusal() from error
         raise
-    for phase in spec.phases:
-        await _store_phase(session, row, phase)
-
-
-async def _store_phase(session: WriteSession, row: SubscriptionRow, phase: PhaseSpec) -> None:
-    stored = SubscriptionPhaseRow(
-        namespace=row.namespace,
-        subscription_id=row.id,
-        key=phase.key,
-        name=phase.name,
-        description=phase.description,
-        labels=dict(phase.metadata),
-        active_from=phase.active_from,
-        sort_hint=phase.sort_hint,
-    )
-    session.add(stored)
-    await session.flush()
-    session.add_all(
-        SubscriptionItemRow(
-            namespace=row.namespace,
-            subscription_id=row.id,
-            phase_id=stored.id,
-            key=item.key,
-            version=version,
-            feature_key=item.rate_card.feature_key,
-            rate_card=item.rate_card.model_dump(mode="json"),
-            active_from_override=item.active_from_override and str(item.active_from_override),
-            active_to_override=item.active_to_override and str(item.active_to_override),
-            annotations=dict(item.annotations),
-        )
-        for versions in phase.items.values()
-        for version, item in enumerate(versions)
-    )
-    await session.flush()
+    await repository.insert_phases(session, row, spec.phases)

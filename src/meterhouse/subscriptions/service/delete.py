@@ -3,7 +3,7 @@
 from meterhouse.kernel import clock
 from meterhouse.kernel.db import WriteSession
 from meterhouse.subscriptions import repository
-from meterhouse.subscriptions.service.cancel import locked
+from meterhouse.subscriptions.service.update import locked
 from meterhouse.subscriptions.status import Command, require
 
 
