@@ -14,6 +14,7 @@ from meterhouse.kernel.money import is_fiat, largest_remainder, plain, round_mon
     [
         ("10.005", "USD", "10.01"), ("-10.005", "USD", "-10.01"), ("99.6", "JPY", "100"), ("1.0005", "KWD", "1.001"),
         ("2.675", "USD", "2.68"), ("4.3375", "USD", "4.34"), ("9" * 60 + ".005", "USD", "9" * 60 + ".01"),
+        ("1249.5", "JPY", "1250"), ("1.23456", "KWD", "1.235"), ("99.5", "HUF", "100"),
     ],
 )  # fmt: skip
 def test_half_is_rounded_away_from_zero(amount: str, currency: str, rounded: str) -> None:
