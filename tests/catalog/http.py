@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import httpx
 from fastapi import APIRouter, FastAPI
@@ -9,7 +10,8 @@ from starlette.types import Receive, Scope, Send
 
 from meterhouse.api import problems
 from meterhouse.api.services import Services
-from meterhouse.api.v1 import features, plans
+from meterhouse.api.v1 import features, info, plans
+from meterhouse.api.v3 import currencies
 from meterhouse.api.v3 import features as v3_features
 from meterhouse.kernel.db import Database
 from tests.catalog.conftest import NS
@@ -23,8 +25,8 @@ def _application(version: problems.Version, *routers: APIRouter) -> FastAPI:
     return app
 
 
-FIRST = _application("v1", features.router, plans.router)
-THIRD = _application("v3", v3_features.router)
+FIRST = _application("v1", features.router, info.router, plans.router)
+THIRD = _application("v3", currencies.router, v3_features.router)
 
 
 async def _door(scope: Scope, receive: Receive, send: Send) -> None:
@@ -32,9 +34,9 @@ async def _door(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 @asynccontextmanager
-async def client_of(db: Database) -> AsyncIterator[httpx.AsyncClient]:
+async def client_of(db: Database, **services: Any) -> AsyncIterator[httpx.AsyncClient]:
     """Talk to both API versions without a server."""
-    FIRST.state.services = THIRD.state.services = Services(db=db, namespace=NS)
+    FIRST.state.services = THIRD.state.services = Services(db=db, namespace=NS, **services)
     transport = httpx.ASGITransport(app=_door, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
         yield client

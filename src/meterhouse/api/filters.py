@@ -255,6 +255,33 @@ def _sort(text: str, allowed: Sequence[str], descending: bool) -> Sort:
     return Sort(words[0], words[1] == "desc" if len(words) == 2 else descending)
 
 
+def parse_expand(request: Request, allowed: Sequence[str]) -> frozenset[str]:
+    """Read `expand`: what an answer is to show besides, separated by commas.
+
+    Raises:
+        InvalidParameterError: something that cannot be shown.
+    """
+    given = [part.strip() for text in request.query_params.getlist("expand") for part in text.split(",")]
+    values = [value for value in given if value]
+    unknown = [value for value in values if value not in allowed]
+    if unknown:
+        raise InvalidParameterError("expand", f"unknown value {unknown[0]!r}", rule="enum")
+    return frozenset(values)
+
+
+def expand_parameter(allowed: Sequence[str], description: str) -> dict[str, Any]:
+    """Return the OpenAPI parameter that `parse_expand` reads."""
+    return {
+        "name": "expand",
+        "in": "query",
+        "required": False,
+        "style": "form",
+        "explode": False,
+        "description": description,
+        "schema": {"type": "array", "items": {"type": "string", "enum": [*allowed]}},
+    }
+
+
 def _schema(kind: FieldKind) -> dict[str, Any]:
     operand = {"type": "boolean"} if kind is FieldKind.BOOLEAN else {"type": "string"}
     if kind in (FieldKind.PLAIN, FieldKind.PLAIN_INSTANT):

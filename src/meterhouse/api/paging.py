@@ -1,7 +1,7 @@
 """Paging on the wire (api-conventions sections 7 and 9)."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Generic, TypeVar
 
 from fastapi import Depends, Query, Request
@@ -82,29 +82,29 @@ def _page_error(field: str, reason: str) -> InvalidParameterError:
     return InvalidParameterError(field, reason)
 
 
-def v3_page(
-    request: Request,
-    _size: Annotated[
-        int | None,
-        Query(alias="page[size]", description="How many items a page holds; 20 when absent.", json_schema_extra={}),
-    ] = None,
-    _number: Annotated[int | None, Query(alias="page[number]", description="Page to return, counted from 1.")] = None,
-) -> PageRequest:
-    """Read `page[number]` and `page[size]`.
+def v3_paging(default_size: int) -> Callable[..., PageRequest]:
+    """Return what reads `page[number]` and `page[size]` for a list whose pages hold so many items unless asked."""
+    described = f"How many items a page holds; {default_size} when absent."
 
-    Raises:
-        InvalidParameterError: a member of `page` is unknown, no whole number or out of range.
-    """
-    for name in request.query_params:
-        if name.startswith("page[") and name not in ("page[size]", "page[number]"):
-            raise _page_error(name, "unknown member of page")
-    number, size = _whole(request, "number", 1), _whole(request, "size", 20)
-    if number < 1:
-        raise _page_error("page", "page has to be at least 1")
-    if size < 0 or size > MAX_PAGE_SIZE:
-        raise _page_error("page", f"page size must be between 0 and {MAX_PAGE_SIZE}")
-    return PageRequest(number, size)
+    def v3_page(
+        request: Request,
+        _size: Annotated[int | None, Query(alias="page[size]", description=described, json_schema_extra={})] = None,
+        _number: Annotated[
+            int | None, Query(alias="page[number]", description="Page to return, counted from 1.")
+        ] = None,
+    ) -> PageRequest:
+        for name in request.query_params:
+            if name.startswith("page[") and name not in ("page[size]", "page[number]"):
+                raise _page_error(name, "unknown member of page")
+        number, size = _whole(request, "number", 1), _whole(request, "size", default_size)
+        if number < 1:
+            raise _page_error("page", "page has to be at least 1")
+        if size < 0 or size > MAX_PAGE_SIZE:
+            raise _page_error("page", f"page size must be between 0 and {MAX_PAGE_SIZE}")
+        return PageRequest(number, size)
+
+    return v3_page
 
 
 V1Paging = Annotated[PageRequest, Depends(v1_page)]
-V3Paging = Annotated[PageRequest, Depends(v3_page)]
+V3Paging = Annotated[PageRequest, Depends(v3_paging(20))]

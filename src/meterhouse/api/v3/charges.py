@@ -7,10 +7,18 @@ from fastapi import APIRouter, Path, Request
 from pydantic import BeforeValidator, Discriminator, Field
 
 from meterhouse.api.deps import Namespace, Read, ServicesDep, Write
-from meterhouse.api.filters import FieldKind, list_parameters, members_of, parse_filters, parse_sort
+from meterhouse.api.filters import (
+    FieldKind,
+    expand_parameter,
+    list_parameters,
+    members_of,
+    parse_expand,
+    parse_filters,
+    parse_sort,
+)
 from meterhouse.api.labels import Labels, ShownLabels, labels_of, metadata_of
 from meterhouse.api.paging import V3Page, V3Paging
-from meterhouse.api.problems import InvalidParameterError, errors
+from meterhouse.api.problems import errors
 from meterhouse.api.v3.prices import (
     BillingChargeFlatFeeDiscounts,
     BillingPrice,
@@ -46,15 +54,7 @@ _PATH = "/api/v3/openmeter/customers/{customerId}/charges"
 _FIELDS = {"status": FieldKind.EXACT}
 _SORT_FIELDS = ("id", "created_at", "service_period.from", "billing_period.from")
 _REAL_TIME_USAGE = "real_time_usage"
-_EXPAND: dict[str, Any] = {
-    "name": "expand",
-    "in": "query",
-    "required": False,
-    "style": "form",
-    "explode": False,
-    "description": f"What to add: `{_REAL_TIME_USAGE}` rates the usage up to now.",
-    "schema": {"type": "array", "items": {"type": "string", "enum": [_REAL_TIME_USAGE]}},
-}
+_EXPANDED = [_REAL_TIME_USAGE]
 
 CustomerId = Annotated[Ulid, Path(alias="customerId", description="The id of a customer.")]
 ProrationMode = Literal["no_proration", "prorate_prices"]
@@ -376,15 +376,6 @@ def _charges(services: ServicesDep) -> Charges:
     return services.charges
 
 
-def _expands_usage(request: Request) -> bool:
-    given = [part.strip() for text in request.query_params.getlist("expand") for part in text.split(",")]
-    values = [value for value in given if value]
-    unknown = [value for value in values if value != _REAL_TIME_USAGE]
-    if unknown:
-        raise InvalidParameterError("expand", f"unknown value {unknown[0]!r}", rule="enum")
-    return bool(values)
-
-
 @router.get(
     _PATH,
     operation_id="listCustomerCharges",
@@ -392,7 +383,10 @@ def _expands_usage(request: Request) -> bool:
     response_model=V3Page[BillingCharge],
     responses=errors("v3", 400, 401, 403, 404),
     openapi_extra={
-        "parameters": [*list_parameters(_FIELDS, _SORT_FIELDS)["parameters"], _EXPAND],
+        "parameters": [
+            *list_parameters(_FIELDS, _SORT_FIELDS)["parameters"],
+            expand_parameter(_EXPANDED, f"What to add: `{_REAL_TIME_USAGE}` rates the usage up to now."),
+        ],
     },
 )
 async def list_charges(
@@ -415,7 +409,7 @@ async def list_charges(
         page,
         statuses=statuses,
         sorts=sorts,
-        realtime=_expands_usage(request),
+        realtime=_REAL_TIME_USAGE in parse_expand(request, _EXPANDED),
     )
     return V3Page[Any].of(found, [shown_charge(charge) for charge in found.items])
 
