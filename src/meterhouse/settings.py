@@ -103,6 +103,12 @@ class Settings(BaseSettings):
     late_grants: bool = Field(
         False, description="Let credit granted while a period waits for late usage pay for that period too."
     )
+    customer_enable_subject_hook: bool = Field(
+        False, description="Make a customer for each subject that is created or changed, where none holds it."
+    )
+    customer_ignore_errors: bool = Field(
+        False, description="Keep a subject whose customer cannot be made or changed, with a warning in the log."
+    )
     meters: list[MeterSettings] = Field(
         default_factory=list, description="Meters to make at start, best written in the YAML file."
     )

@@ -270,7 +270,7 @@ async def test_deeper_faults_are_named(client: Client) -> None:
 
 async def test_a_deleted_customer_is_charged_nothing_new(client: Client) -> None:
     async with client.world.db.write() as session:
-        await customers.delete(session, NS, client.world.customer_id, ())
+        await customers.delete(session, NS, client.world.customer_id)
     await client.post(FLAT, expect=409)
 
 

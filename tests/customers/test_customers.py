@@ -260,10 +260,10 @@ async def test_guards_decide_about_deletion_and_change(db: Database) -> None:
     invoices, entitled = refusing(InvalidInput("invoice open")), refusing(Conflict("entitled"))
     async with db.write() as session:
         with pytest.raises(InvalidInput, match="invoice open"):
-            await service.delete(session, NS, customer.id, [invoices])
+            await service.delete(session, NS, customer.id, Guards(deletion=(invoices,)))
     async with db.write() as session:
         with pytest.raises(Conflict, match="invoice open\nentitled"):
-            await service.delete(session, NS, customer.id, [invoices, entitled])
+            await service.delete(session, NS, customer.id, Guards(deletion=(invoices, entitled)))
     with pytest.raises(Conflict, match="entitled"):
         await update(db, customer, CustomerChanges(name="New", key="x"), Guards(change=(entitled,)))
     assert await stored(db, "acme") == customer

@@ -7,6 +7,7 @@ import pytest
 
 from meterhouse.billing.errors import BillingError
 from meterhouse.billing.invoices import repository
+from meterhouse.billing.invoices.customer_guards import refuse_deletion
 from meterhouse.billing.invoices.states import State, Trigger
 from meterhouse.billing.invoices.views import InvoiceView
 from meterhouse.kernel import clock
@@ -224,8 +225,10 @@ async def test_a_customer_with_open_invoices_cannot_be_deleted(world: World) -> 
     with clock.frozen(at("02-15T00:00")):
         invoice = await draft(world)
         async with world.db.write() as session:
-            with pytest.raises(InvalidInput):
-                await world.invoices.refuse_customer_deletion(session, world.customer)
+            with pytest.raises(InvalidInput, match=invoice.number) as refused:
+                await refuse_deletion(session, world.customer)
+        (issue,) = refused.value.issues
+        assert (issue.code, issue.attributes["invoice"]) == ("deleting_customer_with_open_invoices", invoice.id)
         await act(world, "approve", invoice)
         async with world.db.write() as session:
-            await world.invoices.refuse_customer_deletion(session, world.customer)
+            await refuse_deletion(session, world.customer)

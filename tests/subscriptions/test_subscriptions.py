@@ -461,7 +461,7 @@ async def test_a_customer_stays_while_a_subscription_runs_or_is_scheduled(
     async def go(when: str) -> None:
         with clock.frozen(at(when)):
             async with db.write() as session:
-                await customers.delete(session, NS, customer.id, GUARDS.deletion)
+                await customers.delete(session, NS, customer.id, GUARDS)
 
     with pytest.raises(Conflict, match=view.id):
         await go("2025-03-10T09")
@@ -483,7 +483,7 @@ async def test_a_customer_deleted_while_a_subscription_is_made_never_has_one(
     async def go() -> None:
         with clock.frozen(at("2025-03-10T08") + timedelta(seconds=1)):
             async with db.write() as session:
-                await customers.delete(session, NS, customer.id, GUARDS.deletion)
+                await customers.delete(session, NS, customer.id, GUARDS)
 
     results = await asyncio.gather(subscribe(), go(), return_exceptions=True)
     assert sum(isinstance(result, Exception) for result in results) == 1

@@ -11,6 +11,7 @@ from meterhouse.billing.profiles import Profiles
 from meterhouse.catalog import plans
 from meterhouse.catalog.features import FeatureUse, keep_meter
 from meterhouse.customers.guards import Guards
+from meterhouse.customers.subjects import SubjectFollower
 from meterhouse.kernel.db import Database
 from meterhouse.kernel.testclock import SimulatedTime
 from meterhouse.metering.corrections import Corrections
@@ -34,6 +35,7 @@ class Services:
         probes: by the name of a backend, what raises when it does not answer.
         feature_uses: what keeps a feature from being archived.
         customer_guards: what completes the creation of a customer, or refuses its change or deletion.
+        subject_follower: what follows from creating, changing and deleting subjects; None where nothing does.
         subscription_changed: brings billing up to date with a subscription (namespace, id), up to an instant or now;
             called after the change is committed.
         credits_enabled: whether customers have credit; without it charges are paid by invoice alone.
@@ -71,6 +73,7 @@ class Services:
     reserved_event_types: tuple[str, ...] = ()
     feature_uses: tuple[FeatureUse, ...] = (plans.feature_use, subscriptions.feature_use)
     customer_guards: Guards = SUBSCRIPTION_GUARDS
+    subject_follower: SubjectFollower | None = None
     subscription_changed: Callable[[str, str, datetime | None], Awaitable[None]] | None = None
     invoices: Invoices | None = None
     profiles: Profiles | None = None

@@ -82,7 +82,7 @@ class CustomerChanges:
     """A replacing update (customers section 3).
 
     Members without `UNSET` are replaced as given. `billing_address` None clears the address; a mapping, by the names of
-    `Address`, changes the parts it names and leaves the others.
+    `Address`, changes the parts it names and leaves the others. The wire has no annotations; they stay.
     """
 
     name: str
@@ -93,3 +93,4 @@ class CustomerChanges:
     billing_address: Mapping[str, str | None] | None = None
     primary_email: str | Unset | None = UNSET
     currency: str | Unset | None = UNSET
+    annotations: Mapping[str, Any] | Unset = UNSET

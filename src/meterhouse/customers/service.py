@@ -13,7 +13,7 @@ from meterhouse.customers.repository import CustomerFilter
 from meterhouse.kernel import clock
 from meterhouse.kernel.conditions import Sort
 from meterhouse.kernel.db import ReadSession, WriteSession, violated
-from meterhouse.kernel.errors import Conflict, DomainError, InvalidInput, NotFound, PreconditionFailed, invalid
+from meterhouse.kernel.errors import Conflict, DomainError, InvalidInput, Issue, NotFound, PreconditionFailed, invalid
 from meterhouse.kernel.locks import lock
 from meterhouse.kernel.money import is_fiat
 from meterhouse.kernel.pages import Page, PageRequest
@@ -239,7 +239,8 @@ async def _attribute(session: WriteSession, row: CustomerRow, subject_keys: Coll
             is_key=is_key,
             is_subject_key=is_subject_key,
         )
-        for subject, (is_key, is_subject_key) in wanted.items()
+        # In one order for all, or two requests that want the same strings could each wait for the other.
+        for subject, (is_key, is_subject_key) in sorted(wanted.items())
     )
     await _flush(session)
 
@@ -263,6 +264,8 @@ def _apply(row: CustomerRow, changes: CustomerChanges) -> None:
         row.primary_email = changes.primary_email
     if changes.currency is not UNSET:
         row.currency = changes.currency
+    if changes.annotations is not UNSET:
+        row.annotations = dict(changes.annotations)
     if changes.billing_address is None:
         row.billing_address = None
     else:
@@ -315,26 +318,27 @@ async def set_currency(session: WriteSession, namespace: str, customer_id: str, 
     return (await _customers(session, [row]))[0]
 
 
-async def delete(
-    session: WriteSession, namespace: str, customer_id: str, guards: Sequence[DeletionGuard] = ()
-) -> Customer:
+async def delete(session: WriteSession, namespace: str, customer_id: str, guards: Guards = _NO_GUARDS) -> Customer:
     """Delete a customer: its key and subject keys become free, the rest stays readable by id.
 
     Raises:
         NotFound: no such customer.
         CustomerDeleted: it was deleted before.
-        InvalidInput, Conflict: a guard refuses. Several refusals are joined; a conflict among them decides the status.
+        InvalidInput, Conflict: guards refuse, with one issue for each thing in the way. A conflict decides the status.
     """
     await lock(session, "customer", namespace, customer_id, "billing")
     await lock(session, "customer", namespace, customer_id, "subscription")
     row = await _locked(session, namespace, customer_id)
     customer = (await _customers(session, [row]))[0]
-    await _ask(session, customer, guards)
+    await _ask(session, customer, guards.deletion)
     at = clock.now()
     row.deleted_at = row.updated_at = at
     await session.flush()
     await repository.close_attributions(session, customer_id, at)
-    return _customer(row, customer.subject_keys)
+    deleted = _customer(row, customer.subject_keys)
+    for follow in guards.deleted:
+        await follow(session, deleted)
+    return deleted
 
 
 async def _ask(session: WriteSession, customer: Customer, guards: Sequence[DeletionGuard]) -> None:
@@ -349,5 +353,5 @@ async def _ask(session: WriteSession, customer: Customer, guards: Sequence[Delet
     if len(refusals) == 1:
         raise refusals[0]
     kind = Conflict if any(isinstance(refusal, Conflict) for refusal in refusals) else InvalidInput
-    issues = [issue for refusal in refusals for issue in refusal.issues]
+    issues = [issue for refusal in refusals for issue in refusal.issues or [Issue("", refusal.message)]]
     raise kind("\n".join(refusal.message for refusal in refusals), issues=issues)

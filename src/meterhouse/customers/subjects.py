@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 from meterhouse.customers import repository
 from meterhouse.customers.customer import UNSET, Unset
@@ -50,6 +50,18 @@ class SubjectUpsert:
     stripe_customer_id: str | Unset | None = UNSET
 
 
+class SubjectFollower(Protocol):
+    """What follows from subjects in the same transaction; implemented by `provisioning.SubjectCustomers`."""
+
+    async def upserted(self, session: WriteSession, namespace: str, subjects: Sequence[Subject]) -> None:
+        """Subjects were created or changed."""
+        ...
+
+    async def deleted(self, session: WriteSession, namespace: str, subject: Subject) -> None:
+        """A subject was deleted."""
+        ...
+
+
 def _subject(row: SubjectRow) -> Subject:
     return Subject(
         id=row.id,
@@ -90,7 +102,9 @@ async def display_names(session: ReadSession, namespace: str, keys: Collection[s
     return await repository.display_names(session, namespace, keys)
 
 
-async def upsert(session: WriteSession, namespace: str, items: Sequence[SubjectUpsert]) -> list[Subject]:
+async def upsert(
+    session: WriteSession, namespace: str, items: Sequence[SubjectUpsert], follower: SubjectFollower | None = None
+) -> list[Subject]:
     """Create or change subjects, in order, all or none; returns each as it stood after its item.
 
     Raises:
@@ -111,6 +125,8 @@ async def upsert(session: WriteSession, namespace: str, items: Sequence[SubjectU
         raise Conflict(f"subjects are being deleted by another request: {', '.join(missing)}")
     changed = [_apply(rows[item.key], item) for item in items]
     await session.flush()
+    if follower is not None:
+        await follower.upserted(session, namespace, list({subject.key: subject for subject in changed}.values()))
     return changed
 
 
@@ -133,7 +149,9 @@ def _apply(row: SubjectRow, item: SubjectUpsert) -> Subject:
     return _subject(row)
 
 
-async def delete(session: WriteSession, namespace: str, id_or_key: str) -> None:
+async def delete(
+    session: WriteSession, namespace: str, id_or_key: str, follower: SubjectFollower | None = None
+) -> None:
     """Delete a subject, found as by `get_by_id_or_key`; deleting it again by its id changes nothing.
 
     Raises:
@@ -143,6 +161,8 @@ async def delete(session: WriteSession, namespace: str, id_or_key: str) -> None:
     if row.deleted_at is None:
         row.deleted_at = row.updated_at = clock.now()
         await session.flush()
+        if follower is not None:
+            await follower.deleted(session, namespace, _subject(row))
 
 
 async def provision(session: WriteSession, namespace: str, customer_id: str, keys: Sequence[str]) -> None:

@@ -13,19 +13,24 @@ from meterhouse import __version__
 from meterhouse.api.app import create_app
 from meterhouse.api.services import Services
 from meterhouse.api.wire import format_instant
+from meterhouse.apps import customer_data
 from meterhouse.apps.registry import InstalledApps
 from meterhouse.apps.sandbox import SandboxApp
 from meterhouse.billing.charges import jobs as charge_jobs
 from meterhouse.billing.charges.service import Charges
 from meterhouse.billing.collection import Collection
 from meterhouse.billing.invoices.creation import INVOICE_CREATED
+from meterhouse.billing.invoices.customer_guards import refuse_deletion
 from meterhouse.billing.invoices.service import Explain, Invoices
 from meterhouse.billing.profiles import Profiles
 from meterhouse.billing.sync import jobs as sync_jobs
+from meterhouse.billing.sync.customer_guards import settle_first
 from meterhouse.billing.sync.service import SubscriptionSync
 from meterhouse.credits import jobs as credit_jobs
 from meterhouse.customers.customer import Customer
 from meterhouse.customers.guards import Guards
+from meterhouse.customers.provisioning import SubjectCustomers
+from meterhouse.customers.subjects import SubjectFollower
 from meterhouse.kernel import locks
 from meterhouse.kernel.db import Database, ReadSession, WriteSession
 from meterhouse.kernel.jobs import DueWork, JobHandler
@@ -142,6 +147,7 @@ async def build(settings: Settings, backends: Backends, log: EventLog) -> Applic
     ]
     simulated_time = await _simulated_time(settings, db, due_works, sink, worker)
     await _provision_meters(settings, db)
+    guards = _guards(settings, sync)
     services = Services(
         db=db,
         namespace=settings.namespace.default,
@@ -156,7 +162,8 @@ async def build(settings: Settings, backends: Backends, log: EventLog) -> Applic
         credits_enabled=settings.credits_enabled,
         charges=charges,
         invoices=invoices,
-        customer_guards=_guards(settings, invoices),
+        customer_guards=guards,
+        subject_follower=_subject_follower(settings, guards),
         profiles=profiles,
         subscription_changed=partial(sync.sync_quietly, db),
         probes={"postgres": backends.ping_postgres, "clickhouse": backends.ping_clickhouse, "event_log": log.ping},
@@ -192,9 +199,16 @@ async def _simulated_time(
     return simulated_time
 
 
-def _guards(settings: Settings, invoices: Invoices) -> Guards:
-    guards = SUBSCRIPTION_GUARDS + Guards(deletion=(invoices.refuse_customer_deletion,))
+def _guards(settings: Settings, sync: SubscriptionSync) -> Guards:
+    billing = Guards(deletion=(settle_first(sync), refuse_deletion), deleted=(customer_data.delete_with_customer,))
+    guards = SUBSCRIPTION_GUARDS + billing
     return guards + Guards(creation=(_open_accounts,)) if settings.credits_enabled else guards
+
+
+def _subject_follower(settings: Settings, guards: Guards) -> SubjectFollower | None:
+    if not settings.customer_enable_subject_hook:
+        return None
+    return SubjectCustomers(guards, ignore_errors=settings.customer_ignore_errors)
 
 
 async def _open_accounts(session: WriteSession, customer: Customer) -> None:

@@ -4,7 +4,7 @@ from meterhouse.customers.customer import Customer
 from meterhouse.customers.guards import Guards
 from meterhouse.kernel import clock
 from meterhouse.kernel.db import ReadSession, WriteSession
-from meterhouse.kernel.errors import Conflict, InvalidInput, invalid
+from meterhouse.kernel.errors import Conflict, InvalidInput, Issue, invalid
 from meterhouse.subscriptions import repository
 from meterhouse.subscriptions.status import Status, status_of
 from meterhouse.subscriptions.views import SubscriptionView
@@ -37,9 +37,21 @@ async def refuse_deletion(session: WriteSession, customer: Customer) -> None:
     views = await _not_ended(session, customer)
     running = [view for view in views if _has_started(view)]
     if running:
-        raise InvalidInput(f"customer has active subscriptions: {_ids(running)}")
+        raise InvalidInput(f"customer has active subscriptions: {_ids(running)}", issues=_issues("active", running))
     if views:
-        raise Conflict(f"customer has scheduled subscriptions, delete them first: {_ids(views)}")
+        message = f"customer has scheduled subscriptions, delete them first: {_ids(views)}"
+        raise Conflict(message, issues=_issues("scheduled", views))
+
+
+def _issues(state: str, views: list[SubscriptionView]) -> list[Issue]:
+    return [
+        Issue(
+            f"deleting_customer_with_{state}_subscriptions",
+            f"subscription {view.id} is {state}",
+            attributes={"subscriptions": [view.id]},
+        )
+        for view in views
+    ]
 
 
 async def refuse_change(session: WriteSession, before: Customer, after: Customer) -> None:

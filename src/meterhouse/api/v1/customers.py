@@ -253,4 +253,4 @@ async def delete_customer(
 ) -> None:
     """Delete a customer that has nothing running and no open invoice."""
     customer = await service.get_by_id_or_key(session, namespace, id_or_key)
-    await service.delete(session, namespace, customer.id, services.customer_guards.deletion)
+    await service.delete(session, namespace, customer.id, services.customer_guards)

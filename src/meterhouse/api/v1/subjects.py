@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, Path, Response
 from pydantic import AfterValidator, Field, StringConstraints
 
-from meterhouse.api.deps import Namespace, Read, Write
+from meterhouse.api.deps import Namespace, Read, ServicesDep, Write
 from meterhouse.api.problems import errors
 from meterhouse.api.wire import Instant, Opt, Ulid, V1Model
 from meterhouse.customers import subjects as service
@@ -101,10 +101,14 @@ class Subject(V1Model):
     responses=errors("v1", 400, 401, 403, 409, 412, 500, 503),
 )
 async def upsert_subjects(
-    body: Annotated[list[SubjectUpsert], Body(max_length=MAX_UPSERTED)], session: Write, namespace: Namespace
+    body: Annotated[list[SubjectUpsert], Body(max_length=MAX_UPSERTED)],
+    session: Write,
+    namespace: Namespace,
+    services: ServicesDep,
 ) -> list[Subject]:
     """Create subjects and change those that exist, all or none. Customers with subject keys do the same and more."""
-    changed = await service.upsert(session, namespace, [item.to_value() for item in body])
+    items = [item.to_value() for item in body]
+    changed = await service.upsert(session, namespace, items, services.subject_follower)
     return [Subject.of(subject) for subject in changed]
 
 
@@ -141,6 +145,8 @@ async def get_subject(id_or_key: SubjectIdOrKey, session: Read, namespace: Names
     deprecated=True,
     responses=errors("v1", 400, 401, 403, 404, 412, 500, 503),
 )
-async def delete_subject(id_or_key: SubjectIdOrKey, session: Write, namespace: Namespace) -> None:
+async def delete_subject(
+    id_or_key: SubjectIdOrKey, session: Write, namespace: Namespace, services: ServicesDep
+) -> None:
     """Delete a subject by id or key. Its usage stays."""
-    await service.delete(session, namespace, id_or_key)
+    await service.delete(session, namespace, id_or_key, services.subject_follower)

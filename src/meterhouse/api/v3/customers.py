@@ -238,6 +238,6 @@ async def update_customer(
 async def delete_customer(customer_id: CustomerId, session: Write, namespace: Namespace, services: ServicesDep) -> None:
     """Delete a customer that has nothing running and no open invoice. One that is not there counts as deleted."""
     try:
-        await service.delete(session, namespace, customer_id, services.customer_guards.deletion)
+        await service.delete(session, namespace, customer_id, services.customer_guards)
     except (CustomerDeleted, NotFound) as error:
         log.info("nothing to delete", customer_id=customer_id, reason=error.message)

@@ -190,15 +190,15 @@ async def due_work(session: ReadSession, kind: str, at: datetime, limit: int) ->
     return [(row[0], row[1], row[2]) for row in (await session.execute(query)).all()]
 
 
-async def blocks_deletion(session: ReadSession, namespace: str, customer_id: str) -> bool:
-    """Tell whether the customer has a live gathering or a non-final standard invoice."""
-    query = select(InvoiceRow.id).where(
+async def not_final(session: ReadSession, namespace: str, customer_id: str, limit: int) -> Sequence[InvoiceRow]:
+    """Return the customer's live gathering invoices and standard ones that are not final, oldest first."""
+    query = select(InvoiceRow).where(
         InvoiceRow.namespace == namespace,
         InvoiceRow.customer_id == customer_id,
         InvoiceRow.deleted_at.is_(None),
         InvoiceRow.status.not_in([state.value for state in FINAL]),
     )
-    return (await session.execute(query.limit(1))).first() is not None
+    return (await session.scalars(query.order_by(InvoiceRow.id).limit(limit))).all()
 
 
 async def first_period_start(session: ReadSession, namespace: str, charge_id: str) -> datetime:

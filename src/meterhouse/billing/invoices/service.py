@@ -32,7 +32,7 @@ from meterhouse.kernel import clock
 from meterhouse.kernel.clock import whole_seconds
 from meterhouse.kernel.conditions import Sort
 from meterhouse.kernel.db import ReadSession, WriteSession
-from meterhouse.kernel.errors import InvalidInput, Issue, NotFound, invalid
+from meterhouse.kernel.errors import Issue, NotFound, invalid
 from meterhouse.kernel.locks import lock
 from meterhouse.kernel.pages import Page, PageRequest
 from meterhouse.kernel.periods import Period
@@ -347,15 +347,6 @@ class Invoices:
             BillingError: `invoice_action_not_available`.
         """
         return await self._act(session, namespace, invoice_id, trigger, trigger.value)
-
-    async def refuse_customer_deletion(self, session: WriteSession, customer: Customer) -> None:
-        """Guard of customers: one with pending lines or open invoices stays (billing section 11).
-
-        Raises:
-            InvalidInput: there is a live gathering invoice or a non-final standard invoice.
-        """
-        if await repository.blocks_deletion(session, customer.namespace, customer.id):
-            raise InvalidInput("customer has pending lines or invoices that are not final")
 
     async def advance_due(self, session: WriteSession, namespace: str, invoice_id: str) -> None:
         """Advance an invoice that automatic work found ready; does nothing where another was faster."""

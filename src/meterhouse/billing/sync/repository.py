@@ -1,6 +1,6 @@
 """Queries on sync states and on what became due."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -27,6 +27,18 @@ async def subscription(session: ReadSession, namespace: str, subscription_id: st
     )
     row = (await session.execute(query)).first()
     return None if row is None else Subscription(row.customer_id, row.updated_at)
+
+
+async def ended(
+    session: ReadSession, namespace: str, customer_id: str, since: datetime, now: datetime
+) -> Sequence[str]:
+    """Return the customer's subscriptions that are deleted, or whose end lies between `since` and `now`."""
+    query = select(SubscriptionRow.id).where(
+        SubscriptionRow.namespace == namespace,
+        SubscriptionRow.customer_id == customer_id,
+        or_(SubscriptionRow.deleted_at.is_not(None), SubscriptionRow.active_to.between(since, now)),
+    )
+    return (await session.scalars(query.order_by(SubscriptionRow.id))).all()
 
 
 async def state(session: ReadSession, subscription_id: str) -> SyncStateRow | None:
