@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import TypeAdapter
@@ -10,7 +11,7 @@ from meterhouse.catalog.ratecards import RateCard
 from meterhouse.catalog.unitcost import UNIT_COST
 
 GOLDEN = Path(__file__).parent / "golden"
-ADAPTERS: dict[str, TypeAdapter[object]] = {"rate_card": TypeAdapter(RateCard), "unit_cost": UNIT_COST}
+ADAPTERS: dict[str, TypeAdapter[Any]] = {"rate_card": TypeAdapter(RateCard), "unit_cost": UNIT_COST}
 
 
 @pytest.mark.parametrize("path", sorted(GOLDEN.glob("*/*.json")), ids=lambda path: f"{path.parent.name}/{path.stem}")

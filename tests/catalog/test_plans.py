@@ -3,14 +3,16 @@
 import asyncio
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 
 import pytest
 from sqlalchemy import text
 
-from meterhouse.catalog import features, plans, taxcodes
+from meterhouse.catalog import features, planaddons, plans, taxcodes
 from meterhouse.catalog.features import FeatureInUse, NewFeature
-from meterhouse.catalog.plans import InvalidPlan, PlanContent, PlanQuery, PlanStatus
+from meterhouse.catalog.plans import PlanContent, PlanQuery, PlanStatus
 from meterhouse.catalog.prices import FlatPrice, SettlementMode, TaxConfig, UnitConversion
+from meterhouse.catalog.versions.rules import InvalidVersion
 from meterhouse.kernel.clock import frozen
 from meterhouse.kernel.db import Database
 from meterhouse.kernel.errors import InvalidInput, NotFound
@@ -21,6 +23,9 @@ from tests.catalog.conftest import NS
 
 KEY = "ws_pro"
 START = datetime(2031, 5, 10, 12, tzinfo=UTC)
+
+
+publish = partial(plans.publish, check=planaddons.publish_issues)
 
 
 async def create(db: Database, **members: object) -> plans.Plan:
@@ -44,14 +49,14 @@ async def test_publishing_archives_the_active_version_at_the_same_instant(db: Da
     with frozen(START) as clock:
         first = await create(db)
         async with db.write() as session:
-            first = await plans.publish(session, NS, first.id)
+            first = await publish(session, NS, first.id)
         assert (first.effective_from, plans.status(first, START)) == (START, PlanStatus.ACTIVE)
         clock.at += timedelta(days=1)
         second = await create(db)
         async with db.read() as session:
             assert (await plans.get_active(session, NS, KEY)).version == 1
         async with db.write() as session:
-            second = await plans.publish(session, NS, second.id)
+            second = await publish(session, NS, second.id)
         async with db.read() as session:
             first = await plans.get(session, NS, first.id)
             assert first.effective_to == second.effective_from == clock.at
@@ -60,9 +65,9 @@ async def test_publishing_archives_the_active_version_at_the_same_instant(db: Da
             assert (await plans.get_active(session, NS, KEY, START)).version == 1
         async with db.write() as session:
             with pytest.raises(InvalidInput, match=r"published/rescheduled, but it has archived state"):
-                await plans.publish(session, NS, first.id)
+                await publish(session, NS, first.id)
             with pytest.raises(InvalidInput, match=r"published/rescheduled, but it has active state"):
-                await plans.publish(session, NS, second.id)
+                await publish(session, NS, second.id)
 
 
 async def test_next_copies_the_highest_live_version(db: Database) -> None:
@@ -75,7 +80,7 @@ async def test_next_copies_the_highest_live_version(db: Database) -> None:
             ids.append(made.id)
             if amount < 3:
                 async with db.write() as session:
-                    await plans.publish(session, NS, made.id)
+                    await publish(session, NS, made.id)
         async with db.write() as session:
             with pytest.raises(InvalidInput, match="only a single draft version"):
                 await plans.next_version(session, NS, ids[0])
@@ -96,7 +101,7 @@ async def test_only_an_active_plan_is_archived_and_only_another_deleted(db: Data
     async with db.write() as session:
         with pytest.raises(InvalidInput, match=r"only Plans in \[active\] can be archived, but it is in draft state"):
             await plans.archive(session, NS, made.id)
-        await plans.publish(session, NS, made.id)
+        await publish(session, NS, made.id)
         with pytest.raises(
             InvalidInput, match=r"only Plans in \[archived scheduled draft\] can be deleted, but it has active state"
         ):
@@ -110,7 +115,7 @@ async def test_only_an_active_plan_is_archived_and_only_another_deleted(db: Data
         deleted = await plans.get(session, NS, made.id)
         await plans.delete(session, NS, made.id)
         assert (await plans.get(session, NS, made.id)).deleted_at == deleted.deleted_at is not None
-        for change in (plans.publish, plans.archive):
+        for change in (publish, plans.archive):
             with pytest.raises(InvalidInput, match="plan is deleted"):
                 await change(session, NS, made.id)
 
@@ -124,7 +129,7 @@ async def test_a_scheduled_version_can_be_changed_and_published(db: Database) ->
             assert (changed.name, plans.status(changed, START)) == ("Max", PlanStatus.SCHEDULED)
             query = PlanQuery(statuses=[PlanStatus.SCHEDULED])
             assert (await plans.list_plans(session, NS, query)).total_count == 1
-            published = await plans.publish(session, NS, made.id)
+            published = await publish(session, NS, made.id)
             assert plans.status(published, START) is PlanStatus.ACTIVE
 
 
@@ -160,7 +165,7 @@ async def test_references_are_resolved_on_write(db: Database, meter: Meter) -> N
         assert stored[0].tax_config is not None
         tax_code = await taxcodes.get(session, NS, stored[0].tax_config.tax_code_id or "")
         assert tax_code.key == "stripe_txcd_20030000"
-    with pytest.raises(InvalidPlan) as error:
+    with pytest.raises(InvalidVersion) as error:
         await create(db, key="other", phases=[phase(unit_card("unknown"))])
     (issue,) = error.value.issues
     assert issue.code == "rate_card_feature_not_found"
@@ -172,22 +177,22 @@ async def test_the_features_of_a_published_plan_are_live_and_measured(db: Databa
         feature = await features.create(session, NS, NewFeature("api_calls", "API calls"))
     made = await create(db, phases=[phase(unit_card())])
     async with db.write() as session:
-        with pytest.raises(InvalidPlan) as error:
-            await plans.publish(session, NS, made.id)
+        with pytest.raises(InvalidVersion) as error:
+            await publish(session, NS, made.id)
         assert [issue.code for issue in error.value.issues] == ["usage_based_price_with_feature_and_no_meter"]
         assert [issue.code for issue in await plans.issues(session, made)] == [
             "usage_based_price_with_feature_and_no_meter"
         ]
         # A draft does not keep its feature.
         await features.archive(session, NS, "api_calls", uses=[plans.feature_use])
-        with pytest.raises(InvalidPlan) as error:
-            await plans.publish(session, NS, made.id)
+        with pytest.raises(InvalidVersion) as error:
+            await publish(session, NS, made.id)
         assert [issue.code for issue in error.value.issues] == ["rate_card_feature_archived"]
         again = await features.create(session, NS, NewFeature("api_calls", "API calls", meter_id=meter.id))
         assert again.id != feature.id
         updated = await plans.update(session, NS, made.id, PlanContent("Pro", (phase(unit_card()),)))
         assert updated.phases[0].rate_cards[0].feature_id == again.id
-        await plans.publish(session, NS, made.id)
+        await publish(session, NS, made.id)
         with pytest.raises(FeatureInUse):
             await features.archive(session, NS, again.id, uses=[plans.feature_use])
         await plans.archive(session, NS, made.id)
@@ -206,15 +211,15 @@ async def test_archiving_a_feature_and_publishing_its_plan_at_once(db: Database,
         await features.create(session, NS, NewFeature("api_calls", "API calls", meter_id=meter.id))
     made = await create(db, phases=[phase(unit_card())])
 
-    async def publish() -> None:
+    async def publish_it() -> None:
         async with db.write() as session:
-            await plans.publish(session, NS, made.id)
+            await publish(session, NS, made.id)
 
     async def archive() -> None:
         async with db.write() as session:
             await features.archive(session, NS, "api_calls", uses=[plans.feature_use])
 
-    outcomes = await asyncio.gather(publish(), archive(), return_exceptions=True)
+    outcomes = await asyncio.gather(publish_it(), archive(), return_exceptions=True)
     assert sum(isinstance(outcome, InvalidInput) for outcome in outcomes) == 1
 
 
@@ -225,7 +230,7 @@ async def test_lists_agree_with_statuses_and_hide_what_v1_cannot_show(db: Databa
     with frozen(START):
         active = await create(db, key="a")
         async with db.write() as session:
-            await plans.publish(session, NS, active.id)
+            await publish(session, NS, active.id)
         converted = await create(db, key="b", phases=[phase(unit_card(unit_conversion=conversion))])
         third = await create(db, key="c", currency="EUR")
 
@@ -238,7 +243,8 @@ async def test_lists_agree_with_statuses_and_hide_what_v1_cannot_show(db: Databa
         assert await listed(only_v1=True) == ([active.id, third.id], 2)
         assert await listed(statuses=[PlanStatus.ACTIVE]) == ([active.id], 1)
         assert await listed(statuses=[PlanStatus.DRAFT]) == ([converted.id, third.id], 2)
-        assert await listed(keys=["a"], currencies=["EUR"]) == ([active.id, third.id], 2)
+        assert await listed(keys=["a"], currencies=["EUR"]) == ([], 0)
+        assert await listed(keys=["a"], currencies=["EUR"], match_any=True) == ([active.id, third.id], 2)
         assert await listed(key_versions={"a": [1], "b": [2]}) == ([active.id], 1)
         assert await listed(page=PageRequest(2, 2)) == ([third.id], 3)
         async with db.write() as session:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from meterhouse.catalog import features, plans
+from meterhouse.catalog import features, planaddons, plans
 from meterhouse.catalog.features import NewFeature
 from meterhouse.catalog.plans import PlanPhase
 from meterhouse.customers import service as customers
@@ -52,7 +52,7 @@ async def publish(db: Database, metered: None) -> Publish:
             async with db.write() as session:
                 draft = await plans.create(session, NS, new_plan(key, phases or (phase(unit_card()),), **members))
             async with db.write() as session:
-                await plans.publish(session, NS, draft.id)
+                await plans.publish(session, NS, draft.id, check=planaddons.publish_issues)
 
     return publish
 

@@ -10,7 +10,7 @@ from pydantic import Field
 from meterhouse.api.deps import Namespace, Read, ServicesDep, Write
 from meterhouse.api.paging import V1Page, V1Paging
 from meterhouse.api.problems import InvalidParameterError, errors
-from meterhouse.api.v1.ratecards import RateCard, rate_card_of, rate_card_value
+from meterhouse.api.v1.ratecards import RateCard, rate_card_of, rate_card_value, refuse_beyond_v1
 from meterhouse.api.wire import (
     KEY_PATTERN,
     CurrencyCode,
@@ -23,14 +23,13 @@ from meterhouse.api.wire import (
     Ulid,
     V1Model,
 )
-from meterhouse.catalog import plans
+from meterhouse.catalog import planaddons, plans
 from meterhouse.catalog.plans import PlanQuery, PlanStatus
 from meterhouse.catalog.prices import SettlementMode
 from meterhouse.kernel import clock
 from meterhouse.kernel.conditions import Sort
 from meterhouse.kernel.db import ReadSession
-from meterhouse.kernel.errors import InvalidInput, Issue
-from meterhouse.kernel.money import is_fiat
+from meterhouse.kernel.errors import Issue
 
 router = APIRouter(tags=["Product Catalog"])
 
@@ -201,24 +200,6 @@ class Plan(V1Model):
         )
 
 
-def refuse_beyond_v1(plan: plans.Plan) -> None:
-    """Refuse a plan that v1 cannot express (catalog section 8.4).
-
-    Raises:
-        InvalidInput: it converts units, or has a currency that v1 does not know.
-    """
-    cards = [card for phase in plan.phases for card in phase.rate_cards]
-    checks = (
-        ("unit_config_not_representable", any(card.unit_conversion is not None for card in cards)),
-        ("currency_not_representable", not is_fiat(plan.currency)),
-        ("rate_card_currency_not_representable", any(card.currency is not None for card in cards)),
-    )
-    for code, found in checks:
-        if found:
-            message = "this plan uses what only API v3 can show"
-            raise InvalidInput(message, issues=[Issue(code, message)])
-
-
 async def _shown(session: ReadSession, plan: plans.Plan) -> Plan:
     return Plan.of(plan, await plans.issues(session, plan), clock.now())
 
@@ -285,6 +266,7 @@ async def list_plans(
         key_versions=_key_versions(request),
         currencies=currency or (),
         statuses=status or (),
+        match_any=True,
         include_deleted=include_deleted,
         only_v1=True,
         sorts=[Sort(order_by, order == "DESC" or (order is None and order_by == "id"))],
@@ -357,7 +339,8 @@ async def delete_plan(plan_id: PlanId, session: Write, namespace: Namespace) -> 
 )
 async def publish_plan(plan_id: PlanId, session: Write, namespace: Namespace) -> Plan:
     """Make a version active now; the version that was active is archived at the same instant."""
-    return await _shown(session, await plans.publish(session, namespace, plan_id, guard=refuse_beyond_v1))
+    plan = await plans.publish(session, namespace, plan_id, check=planaddons.publish_issues, guard=refuse_beyond_v1)
+    return await _shown(session, plan)
 
 
 @router.post(

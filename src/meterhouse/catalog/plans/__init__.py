@@ -1,9 +1,8 @@
 """Plans: versions of a key, each with phases of rate cards."""
 
 from meterhouse.catalog.plans.plan import NewPlan, Plan, PlanContent, PlanPhase
-from meterhouse.catalog.plans.repository import PlanQuery
 from meterhouse.catalog.plans.service import (
-    Guard,
+    PublishCheck,
     archive,
     create,
     delete,
@@ -13,24 +12,25 @@ from meterhouse.catalog.plans.service import (
     get_by_id_or_key,
     issues,
     list_plans,
+    listed_issues,
     next_version,
     publish,
     resolved,
     update,
 )
-from meterhouse.catalog.plans.validation import InvalidPlan, plan_issues
+from meterhouse.catalog.plans.validation import plan_issues
 from meterhouse.catalog.versions import VersionStatus as PlanStatus
 from meterhouse.catalog.versions import status
+from meterhouse.catalog.versions.repository import VersionQuery as PlanQuery
 
 __all__ = [
-    "Guard",
-    "InvalidPlan",
     "NewPlan",
     "Plan",
     "PlanContent",
     "PlanPhase",
     "PlanQuery",
     "PlanStatus",
+    "PublishCheck",
     "archive",
     "create",
     "delete",
@@ -40,6 +40,7 @@ __all__ = [
     "get_by_id_or_key",
     "issues",
     "list_plans",
+    "listed_issues",
     "next_version",
     "plan_issues",
     "publish",

@@ -1,51 +1,39 @@
-"""What can be done with plans (catalog section 3).
+"""What can be done with plans (catalog section 3)."""
 
-Everything that changes a version of a key holds the key's lock, so versions are counted, drafts are single and at most
-one version is active without a race.
-"""
-
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from sqlalchemy.exc import IntegrityError
-
-from meterhouse.catalog import features, taxcodes
+from meterhouse.catalog import currencies
 from meterhouse.catalog.cardrules import completed
 from meterhouse.catalog.features import Feature
 from meterhouse.catalog.plans import repository
 from meterhouse.catalog.plans.plan import NewPlan, Plan, PlanContent
-from meterhouse.catalog.plans.repository import PlanQuery
-from meterhouse.catalog.plans.validation import block, feature_issues, plan_issues, with_features
-from meterhouse.catalog.prices import TaxConfig
+from meterhouse.catalog.plans.repository import STORE
+from meterhouse.catalog.plans.validation import cost_basis_issues, needs_cost_basis, plan_issues
 from meterhouse.catalog.settlement import require_credits
-from meterhouse.catalog.versions import VersionStatus, card_path, status
+from meterhouse.catalog.versions import VersionStatus, lifecycle, status
+from meterhouse.catalog.versions.lifecycle import Guard, anything
+from meterhouse.catalog.versions.repository import VersionQuery
+from meterhouse.catalog.versions.rules import block
 from meterhouse.kernel import clock
-from meterhouse.kernel.db import ReadSession, WriteSession, violated
-from meterhouse.kernel.errors import Conflict, InvalidInput, Issue, NotFound
+from meterhouse.kernel.db import ReadSession, WriteSession
+from meterhouse.kernel.errors import InvalidInput, Issue
 from meterhouse.kernel.ids import new_id
-from meterhouse.kernel.locks import lock
 from meterhouse.kernel.pages import Page
 
-# Refuses a plan that the caller's API could not show; called at the places that section 8.4 names.
-Guard = Callable[[Plan], None]
+# Tells what of a plan's surroundings keeps it from being published: `planaddons.publish_issues`, which stands above.
+PublishCheck = Callable[[ReadSession, Plan], Awaitable[list[Issue]]]
 
+_NOUN = "plan"
 _EDITABLE = (VersionStatus.DRAFT, VersionStatus.SCHEDULED)
-
-
-def _any_plan(_: Plan) -> None:
-    """Refuse nothing."""
-
-
-def _not_found(what: str) -> NotFound:
-    return NotFound(f"plan not found: {what}")
 
 
 async def create(session: WriteSession, namespace: str, new: NewPlan, *, credits_enabled: bool = True) -> Plan:
     """Make the next version of a key, as a draft.
 
     Raises:
-        InvalidPlan: the plan has critical issues.
+        InvalidVersion: the plan has critical issues.
         InvalidInput: the key has a draft already, a tax code does not exist, or the plan is `credit_only` where
             credits are off.
     """
@@ -70,48 +58,18 @@ async def create(session: WriteSession, namespace: str, new: NewPlan, *, credits
         deleted_at=None,
         phases=new.phases,
     ).with_cards(lambda _, card: completed(card))
-    block(plan_issues(plan), critical_only=True)
-    await _lock(session, namespace, new.key)
-    plan = await _as_next_version(session, plan)
+    await _refuse_critical(session, plan)
+    await lifecycle.lock_key(session, STORE, namespace, new.key)
+    plan = await lifecycle.numbered(session, STORE, plan)
     plan = await resolved(session, plan)
-    block(plan_issues(plan), critical_only=True)
-    return await _stored(session, plan)
-
-
-async def next_version(session: WriteSession, namespace: str, id_or_key: str, *, guard: Guard = _any_plan) -> Plan:
-    """Copy a version, named by id, or the highest of a key, to a new draft of the key.
-
-    Raises:
-        NotFound: there is no such version.
-        InvalidInput: the key has a draft already.
-        InvalidPlan: the copied plan has issues, warnings included.
-    """
-    key = await repository.key_of(session, namespace, id_or_key)
-    by_id = key is not None
-    await _lock(session, namespace, key or id_or_key)
-    find = repository.find if by_id else repository.find_latest
-    source = await find(session, namespace, id_or_key)
-    if source is None:
-        raise _not_found(id_or_key)
-    now = clock.now()
-    copy = replace(
-        source, id=new_id(), effective_from=None, effective_to=None, created_at=now, updated_at=now, deleted_at=None
-    )
-    copy = await _as_next_version(session, copy)
-    guard(source)
-    block(plan_issues(copy), critical_only=False)
-    return await _stored(session, copy)
-
-
-async def _as_next_version(session: ReadSession, plan: Plan) -> Plan:
-    if await repository.has_draft(session, plan.namespace, plan.key):
-        raise InvalidInput(f"only a single draft version is allowed for Plan: {plan.key}")
-    return replace(plan, version=await repository.last_version(session, plan.namespace, plan.key) + 1)
-
-
-async def _stored(session: WriteSession, plan: Plan) -> Plan:
-    await repository.insert(session, plan)
+    await _refuse_critical(session, plan)
+    await STORE.insert(session, plan)
     return plan
+
+
+async def _refuse_critical(session: ReadSession, plan: Plan) -> None:
+    custom = await lifecycle.custom_currencies(session, plan.namespace, [plan])
+    block(_NOUN, plan_issues(plan, custom), critical_only=True)
 
 
 async def resolved(session: WriteSession, plan: Plan) -> Plan:
@@ -120,28 +78,37 @@ async def resolved(session: WriteSession, plan: Plan) -> Plan:
     The plan may be one that is not stored, such as a subscription's custom plan.
 
     Raises:
-        InvalidPlan: a card names a feature that does not exist, or two different ones.
+        InvalidVersion: a card names a feature that does not exist, or two different ones.
         InvalidInput: a card names a tax code that does not exist.
     """
-    cards = [card for _, card in plan.placed_cards()]
-    found = await features.named(
-        session,
-        plan.namespace,
-        ids={card.feature_id for card in cards if card.feature_id is not None},
-        keys={card.feature_key for card in cards if card.feature_key is not None},
+    return await lifecycle.resolved(session, _NOUN, plan)
+
+
+async def next_version(session: WriteSession, namespace: str, id_or_key: str, *, guard: Guard = anything) -> Plan:
+    """Copy a version, named by id, or the highest of a key, to a new draft of the key. Plan add-ons are not copied.
+
+    Raises:
+        NotFound: there is no such version.
+        InvalidInput: the key has a draft already.
+        InvalidVersion: the copied plan has issues, warnings included.
+    """
+    key = await STORE.key_of(session, namespace, id_or_key)
+    by_id = key is not None
+    await lifecycle.lock_key(session, STORE, namespace, key or id_or_key)
+    find = STORE.find if by_id else STORE.find_latest
+    source = await find(session, namespace, id_or_key)
+    if source is None:
+        raise lifecycle.not_found(STORE, id_or_key)
+    now = clock.now()
+    copy = replace(
+        source, id=new_id(), effective_from=None, effective_to=None, created_at=now, updated_at=now, deleted_at=None
     )
-    plan = with_features(plan, [feature for feature in found if feature.archived_at is None])
-    configs: dict[TaxConfig, TaxConfig] = {}
-    for holder, card in plan.placed_cards():
-        if card.tax_config is not None and card.tax_config not in configs:
-            configs[card.tax_config] = await taxcodes.resolved(
-                session, plan.namespace, card.tax_config, field=f"{card_path(holder, card)}.taxConfig"
-            )
-    return plan.with_cards(
-        lambda _, card: (
-            card.model_copy(update={"tax_config": configs[card.tax_config]}) if card.tax_config is not None else card
-        )
-    )
+    copy = await lifecycle.numbered(session, STORE, copy)
+    guard(source)
+    custom = await lifecycle.custom_currencies(session, namespace, [copy])
+    block(_NOUN, plan_issues(copy, custom), critical_only=False)
+    await STORE.insert(session, copy)
+    return copy
 
 
 async def get(session: ReadSession, namespace: str, plan_id: str) -> Plan:
@@ -150,10 +117,7 @@ async def get(session: ReadSession, namespace: str, plan_id: str) -> Plan:
     Raises:
         NotFound: there is none.
     """
-    found = await repository.find(session, namespace, plan_id)
-    if found is None:
-        raise _not_found(plan_id)
-    return found
+    return await lifecycle.get(session, STORE, namespace, plan_id)
 
 
 async def get_active(session: ReadSession, namespace: str, key: str, at: datetime | None = None) -> Plan:
@@ -162,10 +126,7 @@ async def get_active(session: ReadSession, namespace: str, key: str, at: datetim
     Raises:
         NotFound: none is.
     """
-    found = await repository.find_active(session, namespace, key, at or clock.now())
-    if found is None:
-        raise _not_found(key)
-    return found
+    return await lifecycle.get_active(session, STORE, namespace, key, at)
 
 
 async def get_by_id_or_key(
@@ -176,48 +137,41 @@ async def get_by_id_or_key(
     Raises:
         NotFound: there is none.
     """
-    found = await repository.find(session, namespace, id_or_key)
-    if found is None and include_latest:
-        found = await repository.find_latest(session, namespace, id_or_key)
-    return found or await get_active(session, namespace, id_or_key)
+    return await lifecycle.get_by_id_or_key(session, STORE, namespace, id_or_key, include_latest=include_latest)
 
 
-async def list_plans(session: ReadSession, namespace: str, query: PlanQuery) -> Page[Plan]:
+async def list_plans(session: ReadSession, namespace: str, query: VersionQuery) -> Page[Plan]:
     """Return a page of plans."""
-    return await repository.listed(session, namespace, query, clock.now())
+    return await STORE.listed(session, namespace, query, clock.now())
 
 
 async def issues(session: ReadSession, plan: Plan) -> list[Issue]:
     """Return what stands against the plan; for a draft also what would stand against publishing it now."""
-    found = plan_issues(plan)
+    (found,) = await listed_issues(session, plan.namespace, [plan])
     if plan.effective_from is None:
-        found += feature_issues(plan, _by_id(await features.named(session, plan.namespace, ids=_feature_ids(plan))))
+        found += await lifecycle.feature_issues(session, plan)
+        found += await _cost_basis_issues(session, plan)
     return found
 
 
-def _by_id(found: list[Feature]) -> dict[str, Feature]:
-    return {feature.id: feature for feature in found}
+async def listed_issues(session: ReadSession, namespace: str, plans: Sequence[Plan]) -> list[list[Issue]]:
+    """Return what stands against each of the plans by itself, in a fixed number of queries."""
+    custom = await lifecycle.custom_currencies(session, namespace, plans)
+    return [plan_issues(plan, custom) for plan in plans]
 
 
-def _feature_ids(plan: Plan) -> set[str]:
-    return {card.feature_id for _, card in plan.placed_cards() if card.feature_id is not None}
-
-
-async def _lock(session: WriteSession, namespace: str, key: str) -> None:
-    await lock(session, "catalog", "plan", namespace, key)
+async def _cost_basis_issues(session: ReadSession, plan: Plan) -> list[Issue]:
+    codes = {code for _, card in plan.placed_cards() for code in needs_cost_basis(plan, card.currency)}
+    worth = await currencies.with_cost_basis(session, plan.namespace, codes, plan.currency, clock.now())
+    return cost_basis_issues(plan, worth)
 
 
 async def _locked(session: WriteSession, namespace: str, plan_id: str) -> Plan:
-    key = await repository.key_of(session, namespace, plan_id)
-    if key is None:
-        raise _not_found(plan_id)
-    await _lock(session, namespace, key)
-    return await get(session, namespace, plan_id)
+    return await lifecycle.locked(session, STORE, namespace, plan_id)
 
 
 def _not_deleted(plan: Plan) -> None:
-    if plan.deleted_at is not None:
-        raise InvalidInput(f"plan is deleted [deletedAt={plan.deleted_at.isoformat()}]")
+    lifecycle.not_deleted("plan is deleted [deletedAt", plan)
 
 
 async def update(
@@ -226,7 +180,7 @@ async def update(
     plan_id: str,
     content: PlanContent,
     *,
-    guard: Guard = _any_plan,
+    guard: Guard = anything,
     credits_enabled: bool = True,
 ) -> Plan:
     """Replace the content of a draft or scheduled version.
@@ -235,7 +189,7 @@ async def update(
         NotFound: there is no such version.
         InvalidInput: it is deleted or has another status, a tax code does not exist, or it becomes `credit_only` where
             credits are off.
-        InvalidPlan: the result has critical issues.
+        InvalidVersion: the result has critical issues.
     """
     require_credits(content.settlement_mode, enabled=credits_enabled)
     stored = await _locked(session, namespace, plan_id)
@@ -255,21 +209,23 @@ async def update(
         phases=content.phases,
         updated_at=now,
     ).with_cards(lambda _, card: completed(card))
-    block(plan_issues(plan), critical_only=True)
+    await _refuse_critical(session, plan)
     plan = await resolved(session, plan)
-    block(plan_issues(plan), critical_only=True)
+    await _refuse_critical(session, plan)
     guard(plan)
-    await repository.save_content(session, plan)
+    await STORE.save_content(session, plan)
     return plan
 
 
-async def publish(session: WriteSession, namespace: str, plan_id: str, *, guard: Guard = _any_plan) -> Plan:
+async def publish(
+    session: WriteSession, namespace: str, plan_id: str, *, check: PublishCheck, guard: Guard = anything
+) -> Plan:
     """Make a draft or scheduled version active now; the version that was active until now is archived at this instant.
 
     Raises:
         NotFound: there is no such version.
         InvalidInput: it is deleted or has another status.
-        InvalidPlan: it has issues, warnings included.
+        InvalidVersion: it has issues, warnings included, or one of its add-ons cannot be taken with it.
         Conflict: another version without an end is scheduled.
     """
     plan = await _locked(session, namespace, plan_id)
@@ -280,23 +236,15 @@ async def publish(session: WriteSession, namespace: str, plan_id: str, *, guard:
         raise InvalidInput(
             f"only Plans in [draft scheduled] can be published/rescheduled, but it has {status(plan, now)} state"
         )
-    held = await features.held(session, namespace, _feature_ids(plan))
-    block([*plan_issues(plan), *feature_issues(plan, _by_id(held))], critical_only=False)
-    active = await repository.find_active(session, namespace, plan.key, now)
-    if active is not None:
-        guard(active)
-        await repository.save(session, replace(active, effective_to=now, updated_at=now))
-    plan = replace(plan, effective_from=now, effective_to=None, updated_at=now)
-    try:
-        await repository.save(session, plan)
-    except IntegrityError as error:
-        if violated(error) != "uq_plans_open_ended":
-            raise
-        raise Conflict(f"another version of plan {plan.key} is scheduled without an end") from None
-    return plan
+    (found,) = await listed_issues(session, namespace, [plan])
+    found += await lifecycle.held_feature_issues(session, plan)
+    found += await _cost_basis_issues(session, plan)
+    found += await check(session, plan)
+    block(_NOUN, found, critical_only=False)
+    return await lifecycle.activate(session, STORE, plan, guard=guard)
 
 
-async def archive(session: WriteSession, namespace: str, plan_id: str, *, guard: Guard = _any_plan) -> Plan:
+async def archive(session: WriteSession, namespace: str, plan_id: str, *, guard: Guard = anything) -> Plan:
     """End an active version now. Subscriptions made from it go on.
 
     Raises:
@@ -310,7 +258,7 @@ async def archive(session: WriteSession, namespace: str, plan_id: str, *, guard:
     if status(plan, now) is not VersionStatus.ACTIVE:
         raise InvalidInput(f"only Plans in [active] can be archived, but it is in {status(plan, now)} state")
     plan = replace(plan, effective_to=now, updated_at=now)
-    await repository.save(session, plan)
+    await STORE.save(session, plan)
     return plan
 
 
@@ -327,7 +275,7 @@ async def delete(session: WriteSession, namespace: str, plan_id: str) -> None:
     now = clock.now()
     if status(plan, now) is VersionStatus.ACTIVE:
         raise InvalidInput("only Plans in [archived scheduled draft] can be deleted, but it has active state")
-    await repository.save(session, replace(plan, deleted_at=now, updated_at=now))
+    await STORE.save(session, replace(plan, deleted_at=now, updated_at=now))
 
 
 async def feature_use(session: ReadSession, namespace: str, feature: Feature) -> str | None:

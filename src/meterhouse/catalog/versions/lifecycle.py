@@ -1,0 +1,191 @@
+"""The steps that versions of every kind go through (catalog sections 1.3, 3.2 and 4.1).
+
+Whoever changes a version of a key holds the key's lock, so versions are counted, drafts are single and at most one
+version is active without a race.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import TypeVar
+
+from sqlalchemy.exc import IntegrityError
+
+from meterhouse.catalog import currencies, features, taxcodes
+from meterhouse.catalog.prices import TaxConfig
+from meterhouse.catalog.ratecards import RateCard
+from meterhouse.catalog.versions import rules
+from meterhouse.catalog.versions.models import VersionRow
+from meterhouse.catalog.versions.repository import VersionStore
+from meterhouse.catalog.versions.version import Version, card_path
+from meterhouse.kernel import clock
+from meterhouse.kernel.db import ReadSession, WriteSession, violated
+from meterhouse.kernel.errors import Conflict, InvalidInput, Issue, NotFound
+from meterhouse.kernel.locks import lock
+
+V = TypeVar("V", bound=Version)
+R = TypeVar("R", bound=VersionRow)
+
+# Refuses a version that the caller's API could not show; called at the places that section 8.4 names.
+Guard = Callable[[Version], None]
+
+
+def anything(_: Version) -> None:
+    """Refuse nothing."""
+
+
+def not_found(store: VersionStore[V, R], what: str) -> NotFound:
+    """Make the error that there is no such version."""
+    return NotFound(f"{store.noun.lower()} not found: {what}")
+
+
+def not_deleted(text: str, version: Version) -> None:
+    """Refuse a deleted version; `text` says so, up to the instant.
+
+    Raises:
+        InvalidInput: it is deleted.
+    """
+    if version.deleted_at is not None:
+        raise InvalidInput(deletion(text, version.deleted_at))
+
+
+def deletion(text: str, at: datetime) -> str:
+    """Return the words that clients match on."""
+    return f"{text}={at.isoformat()}]"
+
+
+async def get(session: ReadSession, store: VersionStore[V, R], namespace: str, version_id: str) -> V:
+    """Return the version of that id, deleted or not.
+
+    Raises:
+        NotFound: there is none.
+    """
+    found = await store.find(session, namespace, version_id)
+    if found is None:
+        raise not_found(store, version_id)
+    return found
+
+
+async def get_active(
+    session: ReadSession, store: VersionStore[V, R], namespace: str, key: str, at: datetime | None = None
+) -> V:
+    """Return the version of the key that is active at `at` (default: now).
+
+    Raises:
+        NotFound: none is.
+    """
+    found = await store.find_active(session, namespace, key, at or clock.now())
+    if found is None:
+        raise not_found(store, key)
+    return found
+
+
+async def get_by_id_or_key(
+    session: ReadSession, store: VersionStore[V, R], namespace: str, id_or_key: str, *, include_latest: bool = False
+) -> V:
+    """Return the version of that id, else the key's active one, or with `include_latest` its highest.
+
+    Raises:
+        NotFound: there is none.
+    """
+    found = await store.find(session, namespace, id_or_key)
+    if found is None and include_latest:
+        found = await store.find_latest(session, namespace, id_or_key)
+    return found or await get_active(session, store, namespace, id_or_key)
+
+
+async def lock_key(session: WriteSession, store: VersionStore[V, R], namespace: str, key: str) -> None:
+    """Keep all other requests from changing versions of the key until the transaction ends."""
+    await lock(session, "catalog", store.kind, namespace, key)
+
+
+async def locked(session: WriteSession, store: VersionStore[V, R], namespace: str, version_id: str) -> V:
+    """Return the version of that id with its key locked.
+
+    Raises:
+        NotFound: there is none.
+    """
+    key = await store.key_of(session, namespace, version_id)
+    if key is None:
+        raise not_found(store, version_id)
+    await lock_key(session, store, namespace, key)
+    return await get(session, store, namespace, version_id)
+
+
+async def numbered(session: ReadSession, store: VersionStore[V, R], version: V) -> V:
+    """Return a new draft with the next number of its key, which is locked.
+
+    Raises:
+        InvalidInput: the key has a draft already.
+    """
+    if await store.has_draft(session, version.namespace, version.key):
+        raise InvalidInput(f"only a single draft version is allowed for {store.noun}: {version.key}")
+    return replace(version, version=await store.last_version(session, version.namespace, version.key) + 1)
+
+
+async def resolved(session: WriteSession, noun: str, version: V) -> V:
+    """Return the version with features and tax codes of its cards resolved (sections 2.5 and 6.6).
+
+    Raises:
+        InvalidVersion: a card names a feature that does not exist, or two different ones.
+        InvalidInput: a card names a tax code that does not exist.
+    """
+    cards = [card for _, card in version.placed_cards()]
+    found = await features.named(
+        session,
+        version.namespace,
+        ids={card.feature_id for card in cards if card.feature_id is not None},
+        keys={card.feature_key for card in cards if card.feature_key is not None},
+    )
+    version = rules.with_features(noun, version, [feature for feature in found if feature.archived_at is None])
+    configs: dict[TaxConfig, TaxConfig] = {}
+    for holder, card in version.placed_cards():
+        if card.tax_config is not None and card.tax_config not in configs:
+            configs[card.tax_config] = await taxcodes.resolved(
+                session, version.namespace, card.tax_config, field=f"{card_path(holder, card)}.taxConfig"
+            )
+
+    def with_config(_: str, card: RateCard) -> RateCard:
+        return card.model_copy(update={"tax_config": configs[card.tax_config]}) if card.tax_config else card
+
+    return version.with_cards(with_config)
+
+
+async def custom_currencies(session: ReadSession, namespace: str, versions: Sequence[Version]) -> frozenset[str]:
+    """Return the codes of custom currencies that exist, of all that the versions name."""
+    codes = {code for version in versions for code in rules.codes_of(version)}
+    return frozenset(await currencies.known(session, namespace, codes))
+
+
+async def held_feature_issues(session: WriteSession, version: Version) -> list[Issue]:
+    """Return what stands against the version's features now, and keep them from being archived meanwhile."""
+    found = await features.held(session, version.namespace, rules.feature_ids(version))
+    return rules.feature_issues(version, found)
+
+
+async def feature_issues(session: ReadSession, version: Version) -> list[Issue]:
+    """Return what stands against the version's features now."""
+    ids = rules.feature_ids(version)
+    return rules.feature_issues(version, await features.named(session, version.namespace, ids=ids) if ids else [])
+
+
+async def activate(session: WriteSession, store: VersionStore[V, R], version: V, *, guard: Guard) -> V:
+    """Make a version active now; the one that was active until now is archived at the same instant.
+
+    Raises:
+        Conflict: another version without an end is scheduled.
+    """
+    now = clock.now()
+    active = await store.find_active(session, version.namespace, version.key, now)
+    if active is not None:
+        guard(active)
+        await store.save(session, replace(active, effective_to=now, updated_at=now))
+    version = replace(version, effective_from=now, effective_to=None, updated_at=now)
+    try:
+        await store.save(session, version)
+    except IntegrityError as error:
+        if violated(error) != f"uq_{store.row.__tablename__}_open_ended":
+            raise
+        what = f"{store.noun.lower()} {version.key}"
+        raise Conflict(f"another version of {what} is scheduled without an end") from None
+    return version
