@@ -20,6 +20,7 @@ class Command(StrEnum):
     """What can be asked of a stored subscription."""
 
     UPDATE = "update"
+    CHANGE_ADDONS = "change_addons"
     CANCEL = "cancel"
     CONTINUE = "continue"
     DELETE = "delete"
@@ -27,6 +28,7 @@ class Command(StrEnum):
 
 _ALLOWED = {
     Command.UPDATE: Status.ACTIVE,
+    Command.CHANGE_ADDONS: Status.ACTIVE,
     Command.CANCEL: Status.ACTIVE,
     Command.CONTINUE: Status.CANCELED,
     Command.DELETE: Status.SCHEDULED,
