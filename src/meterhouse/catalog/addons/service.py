@@ -1,6 +1,6 @@
 """What can be done with add-ons (catalog section 4)."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -70,6 +70,11 @@ async def get(session: ReadSession, namespace: str, addon_id: str) -> Addon:
         NotFound: there is none.
     """
     return await lifecycle.get(session, STORE, namespace, addon_id)
+
+
+async def get_many(session: ReadSession, namespace: str, addon_ids: Collection[str]) -> dict[str, Addon]:
+    """Return the versions of these ids, deleted or not, by id; unknown ids are left out."""
+    return await STORE.by_ids(session, namespace, addon_ids)
 
 
 async def get_active(session: ReadSession, namespace: str, key: str, at: datetime | None = None) -> Addon:

@@ -78,7 +78,7 @@ def _card_issues(plan: Plan, assignment: PlanAddon) -> Iterator[Issue]:
         for base in phase.rate_cards:
             if base.key in overlays:
                 path = card_path(phase.path.replace("$", _PLAN, 1), base)
-                yield from _overlay_issues(base, overlays[base.key], path)
+                yield from overlay_issues(base, overlays[base.key], path)
 
 
 def _alignment_issues(plan: Plan, addon: Addon) -> Iterator[Issue]:
@@ -90,8 +90,11 @@ def _alignment_issues(plan: Plan, addon: Addon) -> Iterator[Issue]:
             return
 
 
-def _overlay_issues(base: RateCard, overlay: RateCard, path: str) -> Iterator[Issue]:
-    """Yield where two cards of one key contradict each other; what one of them leaves open is fine."""
+def overlay_issues(base: RateCard, overlay: RateCard, path: str) -> Iterator[Issue]:
+    """Yield where two cards of one key contradict each other; what one of them leaves open is fine.
+
+    `path` is where the card stands that the other is laid over.
+    """
     if base.price is not None and overlay.price is not None:
         yield from _price_issues(base.price, overlay.price, path)
     if base.feature_key and overlay.feature_key and base.feature_key != overlay.feature_key:

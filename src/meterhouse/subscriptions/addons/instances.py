@@ -33,9 +33,7 @@ def instances(changes: Iterable[QuantityChange]) -> tuple[Instance, ...]:
     """
     ordered = sorted(changes, key=lambda change: change.active_from)
     ends = [*(change.active_from for change in ordered[1:]), None]
-    return tuple(
-        Instance(change.active_from, end, change.quantity) for change, end in zip(ordered, ends, strict=False)
-    )
+    return tuple(Instance(change.active_from, end, change.quantity) for change, end in zip(ordered, ends, strict=False))
 
 
 def quantity_at(timeline: Sequence[Instance], at: datetime) -> int:

@@ -3,26 +3,22 @@
 Taking it away again is never computed: the schedule without add-ons is kept, and the add-ons are laid over it anew.
 """
 
-from collections.abc import Iterator
 from typing import Any
 
+from meterhouse.catalog.planaddons.compatibility import overlay_issues
 from meterhouse.catalog.prices import Discounts, FlatPrice, Price, UsageDiscount
 from meterhouse.catalog.ratecards import (
-    BooleanEntitlementTemplate,
     EntitlementTemplate,
     MeteredEntitlementTemplate,
     RateCard,
-    StaticEntitlementTemplate,
 )
 from meterhouse.kernel.errors import Issue
 from meterhouse.kernel.money import total
 from meterhouse.kernel.precision import exact
 
-Fault = tuple[str, str, str]  # code, field and message
-
 
 class Unmergeable(Exception):
-    """The rate card of an add-on cannot be added to an item; the issues say why, with fields relative to the card."""
+    """The rate card of an add-on cannot be added to an item. The fields of the issues go on where the item's end."""
 
     def __init__(self, issues: list[Issue]) -> None:
         super().__init__("; ".join(issue.message for issue in issues))
@@ -43,7 +39,7 @@ def times(card: RateCard, quantity: int) -> RateCard:
         price = price.model_copy(update={"amount": price.amount * quantity})
     elif price is not None:
         message = f"{card.key} has a price by usage, which cannot be taken {quantity} times"
-        raise Unmergeable([Issue("rate_card_only_flat_price_allowed", message, "price")])
+        raise Unmergeable([Issue("rate_card_only_flat_price_allowed", message, ".price.type")])
     if isinstance(template, MeteredEntitlementTemplate) and template.issue_after_reset is not None:
         template = template.model_copy(update={"issue_after_reset": template.issue_after_reset * quantity})
     if usage is not None:
@@ -62,7 +58,9 @@ def merged(target: RateCard, addition: RateCard) -> RateCard:
     Raises:
         Unmergeable: the two do not fit.
     """
-    refuse(target, addition)
+    issues = [*overlay_issues(target, addition, ""), *_currency_issues(target, addition)]
+    if issues:
+        raise Unmergeable(issues)
     changes: dict[str, Any] = {
         "discounts": _discounts(target.discounts, addition.discounts),
         "entitlement_template": _template(target.entitlement_template, addition.entitlement_template),
@@ -78,8 +76,15 @@ def merged(target: RateCard, addition: RateCard) -> RateCard:
     return target.model_copy(update=changes)
 
 
+def _currency_issues(target: RateCard, addition: RateCard) -> list[Issue]:
+    if target.price is None or addition.price is None or target.currency == addition.currency:
+        return []
+    message = f"a price in {addition.currency} cannot be added to one in {target.currency}"
+    return [Issue("plan_addon_currency_mismatch", message, ".currency")]
+
+
 def _sum(price: Price | None, addition: Price) -> Price:
-    # `refuse` lets nothing else pass.
+    # What the catalog lets pass.
     assert isinstance(price, FlatPrice)
     assert isinstance(addition, FlatPrice)
     return price.model_copy(update={"amount": price.amount + addition.amount})
@@ -102,66 +107,4 @@ def _template(target: EntitlementTemplate | None, addition: EntitlementTemplate 
     if isinstance(target, MeteredEntitlementTemplate) and isinstance(addition, MeteredEntitlementTemplate):
         issued = [one for one in (target.issue_after_reset, addition.issue_after_reset) if one is not None]
         return target.model_copy(update={"issue_after_reset": total(issued) if issued else None})
-    assert isinstance(target, BooleanEntitlementTemplate)  # `refuse` lets nothing else pass
-    return target
-
-
-def refuse(target: RateCard, addition: RateCard) -> None:
-    """Check that two rate cards of one key can be added up.
-
-    Raises:
-        Unmergeable: they cannot.
-    """
-    faults = [*_price_faults(target, addition), *_template_faults(target, addition), *_other_faults(target, addition)]
-    if faults:
-        raise Unmergeable([Issue(code, f"{target.key}: {message}", field) for code, field, message in faults])
-
-
-def _price_faults(target: RateCard, addition: RateCard) -> Iterator[Fault]:
-    one, other = target.price, addition.price
-    if one is None or other is None:
-        return
-    if one.type != other.type:
-        yield "rate_card_price_type_mismatch", "price", f"a {other.type} price cannot be added to a {one.type} price"
-    elif not isinstance(one, FlatPrice):
-        yield "rate_card_only_flat_price_allowed", "price", "only flat prices can be added up"
-    elif isinstance(other, FlatPrice) and one.payment_term != other.payment_term:
-        message = f"a price {other.payment_term} cannot be added to one {one.payment_term}"
-        yield "rate_card_price_payment_term_mismatch", "price", message
-    if target.currency != addition.currency:
-        message = f"a price in {addition.currency} cannot be added to one in {target.currency}"
-        yield "plan_addon_currency_mismatch", "currency", message
-
-
-def _template_faults(target: RateCard, addition: RateCard) -> Iterator[Fault]:
-    one, other, field = target.entitlement_template, addition.entitlement_template, "entitlementTemplate"
-    if one is None or other is None:
-        return
-    if one.type != other.type:
-        message = f"a {other.type} entitlement cannot be added to a {one.type} one"
-        yield "rate_card_entitlement_template_type_mismatch", field, message
-    elif isinstance(one, StaticEntitlementTemplate):
-        yield "rate_card_static_entitlement_template_not_allowed", field, "static entitlements cannot be added up"
-    elif (
-        isinstance(one, MeteredEntitlementTemplate)
-        and isinstance(other, MeteredEntitlementTemplate)
-        and one.usage_period != other.usage_period
-    ):
-        code = "rate_card_metered_entitlement_template_usage_period_mismatch"
-        yield code, f"{field}.usagePeriod", f"the usage periods differ: {one.usage_period}, {other.usage_period}"
-
-
-def _other_faults(target: RateCard, addition: RateCard) -> Iterator[Fault]:
-    def differ(one: object, other: object) -> bool:
-        return one is not None and other is not None and one != other
-
-    if differ(target.feature_key, addition.feature_key):
-        yield "rate_card_feature_key_mismatch", "featureKey", "the features differ"
-    if differ(target.billing_cadence, addition.billing_cadence):
-        message = f"the billing cadences differ: {target.billing_cadence}, {addition.billing_cadence}"
-        yield "rate_card_billing_cadence_mismatch", "billingCadence", message
-    if target.discounts.percentage is not None and addition.discounts.percentage is not None:
-        message = "two percentage discounts cannot be added up"
-        yield "rate_card_percentage_discount_not_allowed", "discounts.percentage", message
-    if differ(target.unit_conversion, addition.unit_conversion):
-        yield "addon_rate_card_unit_config_mismatch", "unit_config", "the unit conversions differ"
+    return target  # both boolean: that there are two is counted beside it

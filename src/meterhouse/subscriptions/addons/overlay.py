@@ -148,5 +148,5 @@ def _own(phase: PhaseSpec, card: RateCard, quantity: int) -> ItemSpec:
 
 
 def _refusal(phase: PhaseSpec, key: str, version: int, error: Unmergeable) -> InvalidSchedule:
-    issues = [replace(issue, field=f"{item_path(phase, key, version)}.{issue.field}") for issue in error.issues]
+    issues = [replace(issue, field=f"{item_path(phase, key, version)}{issue.field}") for issue in error.issues]
     return InvalidSchedule("the add-on does not fit the subscription: " + str(error), issues=issues)
