@@ -4,8 +4,10 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from meterhouse.kernel import clock
+from meterhouse.kernel.clock import whole_seconds
 from meterhouse.kernel.errors import invalid
 from meterhouse.subscriptions.billing_period import aligned_period_or_refuse
+from meterhouse.subscriptions.timeline import current_phase
 from meterhouse.subscriptions.views import SubscriptionView
 
 START_TOLERANCE = timedelta(minutes=2)  # a client's clock and the way of its request
@@ -71,3 +73,42 @@ def end_of(view: SubscriptionView, timing: Timing) -> datetime:
         message = "a custom cancellation must be at the boundary of a billing period or of a phase"
         raise invalid(message, field=_FIELD)
     return clock.as_utc(timing)
+
+
+def of_change(view: SubscriptionView, timing: Timing) -> datetime:
+    """Return when another plan takes the place of this one; what is possible is what is for a cancellation.
+
+    Raises:
+        InvalidInput: the instant has passed or is no boundary.
+    """
+    return _this_second(view) if timing is NamedTiming.IMMEDIATE else end_of(view, timing)
+
+
+def of_edit(view: SubscriptionView, timing: Timing) -> datetime:
+    """Return when an edit takes effect: now, or at the next billing cycle of the current phase.
+
+    Raises:
+        InvalidInput: the timing is an instant, or the next billing cycle belongs to another phase.
+    """
+    if timing is NamedTiming.IMMEDIATE:
+        return _this_second(view)
+    if not isinstance(timing, NamedTiming):
+        raise invalid(f"an edit takes effect at once or at the next billing cycle, not at {timing}", field=_FIELD)
+    now = clock.now()
+    at = aligned_period_or_refuse(view, now).end
+    before, after = current_phase(view, now), current_phase(view, at)
+    if before is None or after is None or before.key != after.key:
+        message = "the next billing cycle begins with another phase; edit that phase, or edit this one now"
+        raise invalid(message, field=_FIELD)
+    return at
+
+
+def _this_second(view: SubscriptionView) -> datetime:
+    """Return when this second began, or the current phase where it began within it.
+
+    Billing counts in whole seconds and owes a fee for each version of an item that lasted at all. So what is replaced
+    within the second of its beginning lasts no time, instead of costing a whole fee.
+    """
+    now = clock.now()
+    phase = current_phase(view, now)
+    return whole_seconds(now) if phase is None else max(whole_seconds(now), phase.active_from)

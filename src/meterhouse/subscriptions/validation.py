@@ -36,39 +36,56 @@ def _phase_path(phase: PhaseSpec) -> str:
     return f"$.phases[?(@.key=='{phase.key}')]"
 
 
+def item_path(phase: PhaseSpec, key: str, version: int) -> str:
+    """Return where a version of an item stands."""
+    return f"{_phase_path(phase)}.itemsByKey.{key}[{version}]"
+
+
 def _versions(phase: PhaseSpec) -> Iterator[tuple[str, ItemSpec]]:
     """Yield every item version with the path where it stands."""
     for key, versions in phase.items.items():
         for index, item in enumerate(versions):
-            yield f"{_phase_path(phase)}.itemsByKey.{key}[{index}]", item
+            yield item_path(phase, key, index), item
 
 
-def schedule_issues(spec: SubscriptionSpec) -> list[Issue]:
-    """Return what is wrong with the schedule, in the order of checking."""
-    return [issue for phase in spec.phases for issue in _phase_issues(spec, phase)]
+def schedule_issues(spec: SubscriptionSpec, *, complete: bool = True) -> list[Issue]:
+    """Return what is wrong with the schedule, in the order of checking.
+
+    `complete` False: between two patches, where a phase may still wait for its items.
+    """
+    return [issue for phase in spec.phases for issue in _phase_issues(spec, phase, complete=complete)]
 
 
-def _phase_issues(spec: SubscriptionSpec, phase: PhaseSpec) -> Iterator[Issue]:
+def _phase_issues(spec: SubscriptionSpec, phase: PhaseSpec, *, complete: bool) -> Iterator[Issue]:
     path = _phase_path(phase)
     if phase.active_from < spec.active_from:
         message = "a phase cannot start before its subscription"
         yield Issue("subscription_phase_start_after_is_negative", message, f"{path}.startAfter")
-    if not any(phase.items.values()):
+    if complete and not any(phase.items.values()):
         yield Issue("subscription_phase_has_no_items", "a phase needs at least one item", f"{path}.itemsByKey")
     for key, versions in phase.items.items():
         yield from _history_issues(phase, key, versions)
     for item_path, item in _versions(phase):
         yield from _override_issues(item_path, item)
-        for issue in rate_card_issues(item.rate_card, item_path):
-            # A rule without a field of its own has none here either.
-            field = None if issue.field == item_path else issue.field
-            yield replace(issue, field=field, component=COMPONENT)
+        yield from card_issues(item.rate_card, item_path)
         yield from _currency_issues(spec, item_path, item.rate_card)
-        cadence = item.rate_card.billing_cadence
-        if cadence is not None and cadence.approximate_seconds() > _LONGEST_CADENCE.total_seconds():
-            message = f"the billing cadence {cadence} is longer than 100 years"
-            field = f"{item_path}.billingCadence"
-            yield Issue("billing_cadence_invalid_value", message, field, component=COMPONENT)
+
+
+def added_path(phase_key: str, item_key: str) -> str:
+    """Return where an item stands that a patch adds, before it is in the schedule."""
+    return f"$.phases[?(@.key=='{phase_key}')].items.{item_key}"
+
+
+def card_issues(card: RateCard, path: str) -> Iterator[Issue]:
+    """Yield what is wrong with a rate card by itself; `path` is where it stands."""
+    for issue in rate_card_issues(card, path):
+        # A rule without a field of its own has none here either.
+        field = None if issue.field == path else issue.field
+        yield replace(issue, field=field, component=COMPONENT)
+    cadence = card.billing_cadence
+    if cadence is not None and cadence.approximate_seconds() > _LONGEST_CADENCE.total_seconds():
+        message = f"the billing cadence {cadence} is longer than 100 years"
+        yield Issue("billing_cadence_invalid_value", message, f"{path}.billingCadence", component=COMPONENT)
 
 
 def _history_issues(phase: PhaseSpec, key: str, versions: Sequence[ItemSpec]) -> Iterator[Issue]:
@@ -123,18 +140,23 @@ def feature_issues(spec: SubscriptionSpec, live: Mapping[str, Feature]) -> list[
 
     Without this the item would fail when it is billed, long after it was sold (subscription-sync section 9.3).
     """
-    issues = []
-    for phase in spec.phases:
-        for path, item in _versions(phase):
-            card = item.rate_card
-            if card.feature_key is None:
-                continue
-            feature, field = live.get(card.feature_key), f"{path}.featureKey"
-            if feature is None:
-                message = f"there is no live feature {card.feature_key}"
-                issues.append(Issue("rate_card_feature_not_found", message, field, component=COMPONENT))
-            elif card.is_billable() and not card.is_flat() and feature.meter_id is None:
-                message = f"the feature {feature.key} has no meter, so its usage has no price"
-                code = "usage_based_price_with_feature_and_no_meter"
-                issues.append(Issue(code, message, field, component=COMPONENT))
-    return issues
+    return [
+        issue
+        for phase in spec.phases
+        for path, item in _versions(phase)
+        for issue in card_feature_issues(item.rate_card, path, live)
+    ]
+
+
+def card_feature_issues(card: RateCard, path: str, live: Mapping[str, Feature]) -> Iterator[Issue]:
+    """Yield what is wrong with the feature of a rate card; see `feature_issues`."""
+    if card.feature_key is None:
+        return
+    feature, field = live.get(card.feature_key), f"{path}.featureKey"
+    if feature is None:
+        message = f"there is no live feature {card.feature_key}"
+        yield Issue("rate_card_feature_not_found", message, field, component=COMPONENT)
+    elif card.is_billable() and not card.is_flat() and feature.meter_id is None:
+        message = f"the feature {feature.key} has no meter, so its usage has no price"
+        code = "usage_based_price_with_feature_and_no_meter"
+        yield Issue(code, message, field, component=COMPONENT)

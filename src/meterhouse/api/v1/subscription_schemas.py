@@ -90,6 +90,7 @@ def _members(view: SubscriptionView) -> dict[str, Any]:
         "created_at": view.created_at,
         "updated_at": view.updated_at,
         "deleted_at": view.deleted_at,
+        "annotations": dict(view.annotations) or None,
         "active_from": view.active_from,
         "active_to": view.active_to,
         "status": status_of(view, clock.now()),
@@ -249,20 +250,28 @@ class _SubscriptionCreateMembers(V1Model):
         return named
 
 
-class PlanSubscriptionCreate(_SubscriptionCreateMembers):
-    """A subscription to a plan."""
+StartingPhase = Annotated[
+    Opt[Annotated[str, StringConstraints(min_length=1)]],
+    Field(description="Key of the phase to begin with; the phases before it last no time."),
+]
+
+
+class PlanMembers(V1Model):
+    """What a subscription to a plan can have of its own."""
 
     alignment: Opt[Alignment] = None
     metadata: Opt[dict[str, str]] = None
     plan: PlanReferenceInput
-    starting_phase: Opt[Annotated[str, StringConstraints(min_length=1)]] = Field(
-        None, description="Key of the phase to begin with; the phases before it last no time."
-    )
+    starting_phase: StartingPhase = None
     name: Opt[Annotated[str, StringConstraints(max_length=256)]] = Field(
         None, description="The plan's name when absent or empty."
     )
     description: Opt[Description] = None
     settlement_mode: Opt[SettlementMode] = Field(None, description="The plan's when absent.")
+
+
+class PlanSubscriptionCreate(PlanMembers, _SubscriptionCreateMembers):
+    """A subscription to a plan."""
 
     def to_value(self, customer_id: str) -> NewSubscription:
         """Read the subscription."""
@@ -292,6 +301,19 @@ class CustomPlanInput(V1Model):
     settlement_mode: SettlementMode = SettlementMode.CREDIT_THEN_INVOICE
     phases: list[PlanPhase] = Field(min_length=1)
 
+    def to_value(self) -> CustomPlan:
+        """Read the plan."""
+        return CustomPlan(
+            name=self.name,
+            currency=self.currency,
+            billing_cadence=self.billing_cadence,
+            phases=tuple(phase.to_value() for phase in self.phases),
+            description=self.description,
+            metadata=self.metadata or {},
+            pro_rating_enabled=self.pro_rating_config.enabled,
+            settlement_mode=self.settlement_mode,
+        )
+
 
 class CustomSubscriptionCreate(_SubscriptionCreateMembers):
     """A subscription to a plan of its own."""
@@ -300,19 +322,9 @@ class CustomSubscriptionCreate(_SubscriptionCreateMembers):
 
     def to_value(self, customer_id: str) -> NewSubscription:
         """Read the subscription."""
-        plan = self.custom_plan
-        custom = CustomPlan(
-            name=plan.name,
-            currency=plan.currency,
-            billing_cadence=plan.billing_cadence,
-            phases=tuple(phase.to_value() for phase in plan.phases),
-            description=plan.description,
-            metadata=plan.metadata or {},
-            pro_rating_enabled=plan.pro_rating_config.enabled,
-            settlement_mode=plan.settlement_mode,
-        )
+        plan = self.custom_plan.to_value()
         return NewSubscription(
-            customer_id=customer_id, plan=custom, timing=self.timing, billing_anchor=self.billing_anchor
+            customer_id=customer_id, plan=plan, timing=self.timing, billing_anchor=self.billing_anchor
         )
 
 

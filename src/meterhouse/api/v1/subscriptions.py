@@ -21,7 +21,6 @@ from meterhouse.api.v1.subscription_schemas import (
 )
 from meterhouse.api.wire import Instant
 from meterhouse.catalog import features
-from meterhouse.catalog.features import Feature
 from meterhouse.customers import service as customers
 from meterhouse.kernel.conditions import Sort
 from meterhouse.kernel.db import ReadSession
@@ -34,9 +33,13 @@ from meterhouse.subscriptions.views import SubscriptionView
 router = APIRouter(tags=["Subscriptions"])
 
 _PATH = "/api/v1/subscriptions"
-_ONE = _PATH + "/{subscriptionId}"
-_FAILURES = (400, 401, 403, 404, 409, 412, 500, 503)
-_FIELD_NAMES = {"$.billing_anchor": "$.billingAnchor", "$.starting_phase": "$.startingPhase"}
+ONE = _PATH + "/{subscriptionId}"
+FAILURES = (400, 401, 403, 404, 409, 412, 500, 503)
+FIELD_NAMES = {
+    "$.billing_anchor": "$.billingAnchor",
+    "$.starting_phase": "$.startingPhase",
+    "$.target_version": "$.targetVersion",
+}
 _SORT_FIELDS = {"activeFrom": "active_from", "activeTo": "active_to"}
 
 SubscriptionId = Annotated[
@@ -49,13 +52,13 @@ SubscriptionId = Annotated[
 ]
 
 
-def _kind(body: Any) -> str:
+def kind_of(body: Any) -> str:
     return "custom" if isinstance(body, dict) and "customPlan" in body else "plan"
 
 
 SubscriptionCreate = Annotated[
     Annotated[PlanSubscriptionCreate, Tag("plan")] | Annotated[CustomSubscriptionCreate, Tag("custom")],
-    Discriminator(_kind),
+    Discriminator(kind_of),
 ]
 
 
@@ -64,23 +67,35 @@ SubscriptionCreate = Annotated[
     operation_id="createSubscription",
     summary="Create a subscription",
     status_code=201,
-    responses=errors("v1", *_FAILURES),
+    responses=errors("v1", *FAILURES),
 )
 async def create_subscription(
     body: Annotated[SubscriptionCreate, Body()], namespace: Namespace, services: ServicesDep
 ) -> Subscription:
     """Subscribe a customer to a plan, or to a plan of its own."""
-    with fields.named(_FIELD_NAMES):
+    with fields.named(FIELD_NAMES):
         return Subscription.of(await changes.create(services, namespace, body.customer(), body.to_value))
 
 
-async def _features(session: ReadSession, namespace: str, view: SubscriptionView) -> dict[str, Feature]:
+def refuse_beyond_v1(view: SubscriptionView) -> None:
+    """Refuse a subscription that v1 cannot show (subscriptions section 13).
+
+    Raises:
+        InvalidInput: it has an item that converts units.
+    """
+    if any(item.rate_card.unit_conversion is not None for phase in view.phases for item in phase.items):
+        message = "this subscription has a unit conversion, which only API v3 can show"
+        raise invalid(message, code="unit_config_not_representable")
+
+
+async def expanded(session: ReadSession, view: SubscriptionView) -> SubscriptionExpanded:
+    """Show a subscription with its whole schedule."""
     keys = {item.rate_card.feature_key for phase in view.phases for item in phase.items}
-    found = [await features.for_billing(session, namespace, key) for key in sorted(key for key in keys if key)]
-    return {feature.key: feature for feature in found if feature is not None}
+    found = [await features.for_billing(session, view.namespace, key) for key in sorted(key for key in keys if key)]
+    return SubscriptionExpanded.of(view, {feature.key: feature for feature in found if feature is not None})
 
 
-@router.get(_ONE, operation_id="getSubscription", summary="Get a subscription", responses=errors("v1", *_FAILURES, 501))
+@router.get(ONE, operation_id="getSubscription", summary="Get a subscription", responses=errors("v1", *FAILURES, 501))
 async def get_subscription(
     subscription_id: SubscriptionId,
     session: Read,
@@ -91,17 +106,15 @@ async def get_subscription(
     if at is not None:
         raise FeatureDisabled("reading a subscription as of another instant is not offered")
     view = await service.load(session, namespace, subscription_id)
-    if any(item.rate_card.unit_conversion is not None for phase in view.phases for item in phase.items):
-        message = "this subscription has a unit conversion, which only API v3 can show"
-        raise invalid(message, code="unit_config_not_representable")
-    return SubscriptionExpanded.of(view, await _features(session, namespace, view))
+    refuse_beyond_v1(view)
+    return await expanded(session, view)
 
 
 @router.post(
-    _ONE + "/cancel",
+    ONE + "/cancel",
     operation_id="cancelSubscription",
     summary="Cancel a subscription",
-    responses=errors("v1", *_FAILURES),
+    responses=errors("v1", *FAILURES),
 )
 async def cancel_subscription(
     subscription_id: SubscriptionId, body: SubscriptionCancel, namespace: Namespace, services: ServicesDep
@@ -111,10 +124,10 @@ async def cancel_subscription(
 
 
 @router.post(
-    _ONE + "/unschedule-cancelation",
+    ONE + "/unschedule-cancelation",
     operation_id="unscheduleCancelation",
     summary="Take a cancellation back",
-    responses=errors("v1", *_FAILURES),
+    responses=errors("v1", *FAILURES),
 )
 async def unschedule_cancelation(
     subscription_id: SubscriptionId, namespace: Namespace, services: ServicesDep
@@ -124,12 +137,12 @@ async def unschedule_cancelation(
 
 
 @router.delete(
-    _ONE,
+    ONE,
     operation_id="deleteSubscription",
     summary="Delete a subscription",
     status_code=204,
     response_class=Response,
-    responses=errors("v1", *_FAILURES),
+    responses=errors("v1", *FAILURES),
 )
 async def delete_subscription(subscription_id: SubscriptionId, namespace: Namespace, services: ServicesDep) -> None:
     """Delete a subscription that has not started."""

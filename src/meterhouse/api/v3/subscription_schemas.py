@@ -33,7 +33,7 @@ from meterhouse.catalog.prices import PaymentTerm, SettlementMode, TaxConfig
 from meterhouse.kernel import clock
 from meterhouse.kernel.ids import made_at
 from meterhouse.subscriptions.billing_period import aligned_period
-from meterhouse.subscriptions.service import NewSubscription, PlanChoice
+from meterhouse.subscriptions.service import NewSubscription, PlanChange, PlanChoice
 from meterhouse.subscriptions.status import Status, status_of
 from meterhouse.subscriptions.timeline import shown_items
 from meterhouse.subscriptions.timing import NamedTiming
@@ -289,6 +289,10 @@ class CustomerChoice(V3Model):
     id: Opt[Ulid] = None
     key: Opt[ExternalKey] = None
 
+    def named(self) -> str | None:
+        """Return what names the customer, if anything does."""
+        return self.id or self.key
+
 
 class PlanChoiceInput(V3Model):
     """Names a plan version: by its id, or the active one of a key."""
@@ -298,21 +302,30 @@ class PlanChoiceInput(V3Model):
     version: Opt[int] = None
 
 
-class BillingSubscriptionCreate(V3Model):
-    """A subscription to a plan. It starts at once."""
-
+class _SubscriptionMembers(V3Model):
     labels: Opt[Labels] = None
     settlement_mode: Opt[SettlementMode] = Field(None, description="The plan's when absent.")
     customer: CustomerChoice
     plan: PlanChoiceInput
-    billing_anchor: Opt[Instant] = Field(None, description="Where billing periods are counted from; default the start.")
+    billing_anchor: Opt[Instant] = Field(
+        None,
+        description="Where billing periods are counted from; default the start, after a change the anchor before it.",
+    )
     cost_basis_mode: CostBasisMode = "dynamic"
+
+    def plan_choice(self) -> PlanChoice:
+        """Read which plan version."""
+        return PlanChoice(self.plan.id, self.plan.key, self.plan.version)
+
+
+class BillingSubscriptionCreate(_SubscriptionMembers):
+    """A subscription to a plan. It starts at once."""
 
     def to_value(self, customer_id: str) -> NewSubscription:
         """Read the subscription."""
         return NewSubscription(
             customer_id=customer_id,
-            plan=PlanChoice(self.plan.id, self.plan.key, self.plan.version),
+            plan=self.plan_choice(),
             metadata=metadata_of(self.labels),
             settlement_mode=self.settlement_mode,
             billing_anchor=self.billing_anchor,
@@ -326,3 +339,29 @@ class BillingSubscriptionCancel(V3Model):
     timing: NamedTiming | Instant = Field(
         NamedTiming.IMMEDIATE, description="Now, at the next billing cycle, or at a boundary of a period or phase."
     )
+
+
+class BillingSubscriptionChange(_SubscriptionMembers):
+    """Another plan in the place of the present one. A customer, where named, must be the subscription's."""
+
+    timing: NamedTiming | Instant = Field(
+        description="Now, at the next billing cycle, or at a boundary of a period or phase."
+    )
+
+    def to_value(self) -> PlanChange:
+        """Read the change."""
+        return PlanChange(
+            plan=self.plan_choice(),
+            timing=self.timing,
+            metadata=None if self.labels is None else metadata_of(self.labels),
+            settlement_mode=self.settlement_mode,
+            billing_anchor=self.billing_anchor,
+            keeps_name=True,
+        )
+
+
+class BillingSubscriptionChangeResponse(V3Model):
+    """The subscription that ends, and the one that begins at that instant."""
+
+    current: BillingSubscription
+    next: BillingSubscription

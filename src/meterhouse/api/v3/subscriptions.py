@@ -9,10 +9,12 @@ from meterhouse.api.deps import Namespace, Read, ServicesDep
 from meterhouse.api.filters import FieldKind, list_parameters, members_of, parse_filters, parse_sort
 from meterhouse.api.paging import V3Page, V3Paging
 from meterhouse.api.problems import errors
-from meterhouse.api.subscription_changes import cancel, create, go_on
+from meterhouse.api.subscription_changes import cancel, change, create, go_on
 from meterhouse.api.v3.subscription_schemas import (
     BillingSubscription,
     BillingSubscriptionCancel,
+    BillingSubscriptionChange,
+    BillingSubscriptionChangeResponse,
     BillingSubscriptionCreate,
 )
 from meterhouse.api.wire import Ulid
@@ -50,7 +52,7 @@ async def create_subscription(
     body: BillingSubscriptionCreate, namespace: Namespace, services: ServicesDep
 ) -> BillingSubscription:
     """Subscribe a customer to a plan, from now on."""
-    named = body.customer.id or body.customer.key
+    named = body.customer.named()
     if named is None:
         raise invalid("either customer.id or customer.key must be provided", field="$.customer")
     return BillingSubscription.of(await create(services, namespace, named, body.to_value))
@@ -116,3 +118,19 @@ async def unschedule_cancelation(
 ) -> BillingSubscription:
     """Let a canceled subscription run on, before its end has come."""
     return BillingSubscription.of(await go_on(services, namespace, subscription_id))
+
+
+@router.post(
+    _ONE + "/change",
+    operation_id="changeSubscription",
+    summary="Change the plan of a subscription",
+    responses=errors("v3", *_FAILURES),
+)
+async def change_subscription(
+    subscription_id: SubscriptionId, body: BillingSubscriptionChange, namespace: Namespace, services: ServicesDep
+) -> BillingSubscriptionChangeResponse:
+    """End an active subscription and begin one to another plan at that instant. Name and billing dates stay."""
+    changed = await change(services, namespace, subscription_id, body.to_value(), customer=body.customer.named())
+    return BillingSubscriptionChangeResponse(
+        current=BillingSubscription.of(changed.current), next=BillingSubscription.of(changed.next)
+    )

@@ -60,13 +60,14 @@ class NewSubscription:
     """What a subscription is created from; what is None is taken from the plan.
 
     Attributes:
+        plan: chosen by the customer, who gets an active version; or a version that the caller has checked.
         named_after_version: without a name, take "<plan key> v<version>" instead of the plan's name.
         billing_anchor: where billing periods are counted from, before or after the start; default: the start.
         starting_phase: key of the phase to begin with; the phases before it last no time.
     """
 
     customer_id: str
-    plan: PlanChoice | CustomPlan
+    plan: PlanChoice | CustomPlan | Plan
     timing: Timing = NamedTiming.IMMEDIATE
     name: str | None = None
     description: str | None = None
@@ -106,7 +107,9 @@ async def create(
     return (await repository.views(session, [row]))[0]
 
 
-async def _plan(session: WriteSession, namespace: str, choice: PlanChoice | CustomPlan) -> Plan:
+async def _plan(session: WriteSession, namespace: str, choice: PlanChoice | CustomPlan | Plan) -> Plan:
+    if isinstance(choice, Plan):
+        return choice
     if isinstance(choice, CustomPlan):
         return await _custom(session, namespace, choice)
     if choice.id is not None:

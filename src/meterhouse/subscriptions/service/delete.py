@@ -2,21 +2,28 @@
 
 from meterhouse.kernel import clock
 from meterhouse.kernel.db import WriteSession
-from meterhouse.subscriptions import repository
+from meterhouse.subscriptions import links, repository
+from meterhouse.subscriptions.models import SubscriptionRow
 from meterhouse.subscriptions.service.update import locked
 from meterhouse.subscriptions.status import Command, require
 
 
 async def delete(session: WriteSession, namespace: str, subscription_id: str) -> None:
-    """Delete a scheduled subscription with its schedule.
+    """Delete a scheduled subscription with its schedule. What it was to follow stays canceled.
 
     Raises:
         NotFound: no such subscription.
         Forbidden: it has started.
     """
     row, view = await locked(session, namespace, subscription_id)
-    now = clock.now()
-    require(view, Command.DELETE, now)
-    await repository.delete_schedule(session, subscription_id, now)
-    row.deleted_at = row.updated_at = now
+    require(view, Command.DELETE, clock.now())
+    await remove(session, row)
+
+
+async def remove(session: WriteSession, row: SubscriptionRow) -> None:
+    """Delete a subscription of a locked customer, whatever its status."""
+    await repository.delete_schedule(session, row.id, clock.now())
+    await links.unlink(session, row)
+    row.touch()
+    row.deleted_at = clock.now()
     await session.flush()
