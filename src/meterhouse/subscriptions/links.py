@@ -19,9 +19,9 @@ async def unlink(session: WriteSession, row: SubscriptionRow) -> None:
     before = await _neighbour(session, row, PREVIOUS)
     after = await _neighbour(session, row, SUPERSEDING)
     if before is not None:
-        _set(before, SUPERSEDING, after and after.id)
+        _set(before, SUPERSEDING, after.id if after else None)
     if after is not None:
-        _set(after, PREVIOUS, before and before.id)
+        _set(after, PREVIOUS, before.id if before else None)
 
 
 async def _neighbour(session: WriteSession, row: SubscriptionRow, name: str) -> SubscriptionRow | None:

@@ -10,12 +10,13 @@ from meterhouse.billing.charges import machine, periods, realization, states
 from meterhouse.billing.charges.creation import gather, normalized, tax_config, with_same_ids
 from meterhouse.billing.charges.intents import ChargeIntent
 from meterhouse.billing.charges.layers import base_intent, write_base, write_user_layer
-from meterhouse.billing.charges.models import ChargeRunRow
+from meterhouse.billing.charges.models import ChargeRow, ChargeRunRow
 from meterhouse.billing.charges.opened import OpenCharge, unsupported
 from meterhouse.billing.charges.periods import Plan, RunSpan
 from meterhouse.billing.charges.states import Status
 from meterhouse.billing.charges.tools import Tools
 from meterhouse.billing.charges.valuation import amount_after_proration
+from meterhouse.billing.ports import SubscriptionReference
 from meterhouse.kernel import clock
 from meterhouse.kernel.clock import whole_seconds
 from meterhouse.kernel.db import WriteSession
@@ -201,9 +202,7 @@ async def replace_intent(session: WriteSession, tools: Tools, charge: OpenCharge
         raise unsupported(charge, "a change of the intent")
     write_base(row, intent)
     if intent.subscription is not None:
-        # An edit of the subscription makes its rows anew; the charge points to those that are.
-        row.subscription_phase_id = intent.subscription.phase_id
-        row.subscription_item_id = intent.subscription.item_id
+        relink(row, intent.subscription)
     if row.override is None:
         row.amount_after_proration = amount_after_proration(intent)
         await gather(session, tools, charge)
@@ -212,6 +211,11 @@ async def replace_intent(session: WriteSession, tools: Tools, charge: OpenCharge
             # Nothing is paid by this; it only shows at once that the charge has begun, as it did before.
             await machine.settle(session, tools, charge)
     await session.flush()
+
+
+def relink(row: ChargeRow, source: SubscriptionReference) -> None:
+    """Let a charge point to the rows that are: an edit of the subscription makes them anew."""
+    row.subscription_phase_id, row.subscription_item_id = source.phase_id, source.item_id
 
 
 async def rewrite(session: WriteSession, tools: Tools, charge: OpenCharge, intent: ChargeIntent) -> None:

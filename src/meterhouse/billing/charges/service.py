@@ -11,7 +11,14 @@ from meterhouse.billing.charges.opened import open_charge, read
 from meterhouse.billing.charges.states import PublicStatus
 from meterhouse.billing.charges.tools import Tools
 from meterhouse.billing.charges.views import Charge, ChargeState
-from meterhouse.billing.ports import Billability, InvoiceBook, LineOrigin, LineProjection, LineRef
+from meterhouse.billing.ports import (
+    Billability,
+    InvoiceBook,
+    LineOrigin,
+    LineProjection,
+    LineRef,
+    SubscriptionReference,
+)
 from meterhouse.credits.balances import OutstandingCharge
 from meterhouse.kernel.conditions import Sort
 from meterhouse.kernel.db import ReadSession, WriteSession
@@ -113,6 +120,17 @@ class Charges:
         """
         charge = await open_charge(session, namespace, charge_id)
         await changes.replace_intent(session, self.tools, charge, intent)
+
+    async def relink(
+        self, session: WriteSession, namespace: str, charge_id: str, source: SubscriptionReference
+    ) -> None:
+        """Let a charge name the rows of the subscription that it comes from; an edit makes them anew.
+
+        Raises:
+            NotFound: there is no such charge.
+        """
+        changes.relink((await open_charge(session, namespace, charge_id)).row, source)
+        await session.flush()
 
     async def delete(self, session: WriteSession, namespace: str, charge_id: str) -> None:
         """Delete a charge for the system: its credits return, its lines go. Deleting it again does nothing.

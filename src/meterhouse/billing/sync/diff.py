@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from meterhouse.billing.charges.intents import ChargeIntent
 from meterhouse.billing.charges.views import ChargeState
+from meterhouse.billing.ports import SubscriptionReference
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,15 @@ class Replace:
 
 
 @dataclass(frozen=True, slots=True)
+class Relink:
+    """The charge was realised, and the item that it comes from has another row since."""
+
+    reference: str
+    charge_id: str
+    source: SubscriptionReference
+
+
+@dataclass(frozen=True, slots=True)
 class Create:
     """The charge is missing."""
 
@@ -42,7 +52,7 @@ class Create:
     intent: ChargeIntent
 
 
-Patch = Delete | Move | Replace | Create
+Patch = Delete | Move | Replace | Relink | Create
 
 
 def fingerprint(intent: ChargeIntent) -> str:
@@ -59,7 +69,8 @@ def diff(wanted: Sequence[ChargeIntent], existing: Sequence[ChargeState], synced
     """Return the patches, deletions first, each kind in order of identity.
 
     `synced` holds the fingerprint that each charge was last synced with: what a charge stores is normalized, and so
-    cannot be compared with what is wanted. A charge with runs keeps its content; only its end can move.
+    cannot be compared with what is wanted. A charge with runs keeps its content; only its end can
+    move, and the rows it comes from.
     """
     targets = {intent.unique_reference_id: intent for intent in wanted if intent.unique_reference_id is not None}
     stored = {state.unique_reference_id: state for state in existing if state.unique_reference_id is not None}
@@ -98,7 +109,10 @@ def _changes(reference: str, wanted: ChargeIntent, state: ChargeState, synced: s
     moves = end != stored.service_period.end and end > stored.service_period.start
     if moves:
         patches.append(Move(reference, state.id, wanted))
-    if not state.has_runs and (synced != fingerprint(wanted) or (not moves and _dates(wanted) != _dates(stored))):
+    if state.has_runs:
+        if wanted.subscription is not None and wanted.subscription != stored.subscription:
+            patches.append(Relink(reference, state.id, wanted.subscription))
+    elif synced != fingerprint(wanted) or (not moves and _dates(wanted) != _dates(stored)):
         patches.append(Replace(reference, state.id, wanted))
     return patches
 

@@ -9,9 +9,10 @@ import structlog
 
 from meterhouse.billing.charges.intents import ChargeIntent
 from meterhouse.billing.charges.views import ChargeState
+from meterhouse.billing.ports import SubscriptionReference
 from meterhouse.billing.profiles import Profiles
 from meterhouse.billing.sync import repository
-from meterhouse.billing.sync.diff import Create, Delete, Move, Patch, Replace, diff
+from meterhouse.billing.sync.diff import Create, Delete, Move, Patch, Relink, Replace, diff
 from meterhouse.billing.sync.explain import SubscriptionReason, reason_of
 from meterhouse.billing.sync.models import SyncStateRow
 from meterhouse.billing.sync.state import ItemFailure, new_state, record_failure, record_pointless, record_sync
@@ -54,6 +55,12 @@ class ChargeBook(Protocol):
 
     async def replace_intent(self, session: WriteSession, namespace: str, charge_id: str, intent: ChargeIntent) -> None:
         """Give a charge without runs a new intent of the same identity."""
+        ...
+
+    async def relink(
+        self, session: WriteSession, namespace: str, charge_id: str, source: SubscriptionReference
+    ) -> None:
+        """Let a charge name the rows that it comes from."""
         ...
 
     async def delete(self, session: WriteSession, namespace: str, charge_id: str) -> None:
@@ -181,6 +188,8 @@ class SubscriptionSync:
                 )
             case Replace():
                 await self._charges.replace_intent(session, namespace, patch.charge_id, patch.intent)
+            case Relink():
+                await self._charges.relink(session, namespace, patch.charge_id, patch.source)
             case Create():
                 await self._charges.create(session, [patch.intent])
 

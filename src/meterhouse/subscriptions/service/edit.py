@@ -9,9 +9,10 @@ from meterhouse.catalog.cardrules import completed
 from meterhouse.catalog.ratecards import RateCard
 from meterhouse.kernel import clock
 from meterhouse.kernel.db import WriteSession
-from meterhouse.kernel.errors import DomainError, Issue
+from meterhouse.kernel.errors import DomainError, Forbidden, Issue
 from meterhouse.kernel.ids import new_id
 from meterhouse.subscriptions import patches, timing, validation
+from meterhouse.subscriptions.addons import repository as purchases
 from meterhouse.subscriptions.patches import AddItem, Patch
 from meterhouse.subscriptions.service import checks
 from meterhouse.subscriptions.service.update import locked, update
@@ -33,13 +34,18 @@ async def edit(
 
     Raises:
         NotFound: no such subscription.
-        Forbidden: it is not active, or a patch reaches what is past.
+        Forbidden: it is not active, has add-ons at any time, or a patch reaches what is past.
         InvalidSchedule: a new rate card or the schedule that comes out breaks rules.
         InvalidInput: a patch names what does not exist, or the timing is not possible.
         Conflict: a patch collides with what is scheduled.
     """
     row, view = await locked(session, namespace, subscription_id)
+    if await purchases.in_use(session, namespace, subscription_id):
+        # What add-ons are laid over must stay as it is.
+        raise Forbidden("subscription with addons cannot be edited")
     require(view, Command.UPDATE, clock.now())
+    if await purchases.in_use(session, namespace, subscription_id):
+        raise Forbidden("subscription with addons cannot be edited")
     prepared = await _prepared(session, namespace, view, wishes)
     at = timing.of_edit(view, timing_)
     spec = of_view(view)
