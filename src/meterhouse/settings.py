@@ -55,6 +55,21 @@ class MeterSettings(BaseModel):
         return value.lower() if isinstance(value, str) else value
 
 
+class TaxCodeSettings(BaseModel):
+    """A tax code that is made at start, as the system's own, when no live one has its key."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid")
+
+    key: str = Field(min_length=1)
+    name: str = Field(min_length=1)
+    description: str | None = None
+    app_mappings: dict[Literal["stripe", "sandbox", "custom_invoicing"], str] = Field(
+        default_factory=dict, description="What apps call it, by the kind of app."
+    )
+    default_invoicing: bool = Field(False, description="Of everything invoiced that names no tax code of its own.")
+    default_credit_grant: bool = Field(False, description="Of purchases of credit that name none.")
+
+
 class Settings(BaseSettings):
     """Everything that can be set from outside."""
 
@@ -113,6 +128,12 @@ class Settings(BaseSettings):
         default_factory=list, description="Meters to make at start, best written in the YAML file."
     )
 
+    tax_codes: list[TaxCodeSettings] = Field(
+        default_factory=list,
+        description="Tax codes to make at start, best written in the YAML file; without, one that leaves the rate to "
+        "the provider and one for what is not taxed.",
+    )
+
     portal_token_secret: SecretStr | None = Field(
         None,
         min_length=32,
@@ -153,6 +174,16 @@ class Settings(BaseSettings):
         if not value:
             raise ValueError("name at least one role")
         return tuple(dict.fromkeys(value))
+
+    @field_validator("tax_codes")
+    @classmethod
+    def _one_default_each(cls, value: list[TaxCodeSettings]) -> list[TaxCodeSettings]:
+        if len({seed.key for seed in value}) < len(value):
+            raise ValueError("the keys must be unique")
+        for name in ("default_invoicing", "default_credit_grant"):
+            if value and sum(getattr(seed, name) for seed in value) != 1:
+                raise ValueError(f"exactly one must have {to_camel(name)}")
+        return value
 
     @field_validator("database_url")
     @classmethod

@@ -11,7 +11,7 @@ from starlette.types import Receive, Scope, Send
 from meterhouse.api import problems
 from meterhouse.api.services import Services
 from meterhouse.api.v1 import features, info, plans
-from meterhouse.api.v3 import currencies
+from meterhouse.api.v3 import currencies, defaults, taxcodes
 from meterhouse.api.v3 import features as v3_features
 from meterhouse.kernel.db import Database
 from tests.catalog.conftest import NS
@@ -26,7 +26,7 @@ def _application(version: problems.Version, *routers: APIRouter) -> FastAPI:
 
 
 FIRST = _application("v1", features.router, info.router, plans.router)
-THIRD = _application("v3", currencies.router, v3_features.router)
+THIRD = _application("v3", currencies.router, defaults.router, v3_features.router, taxcodes.router)
 
 
 async def _door(scope: Scope, receive: Receive, send: Send) -> None:

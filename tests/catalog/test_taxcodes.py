@@ -62,6 +62,52 @@ async def test_the_id_wins_and_brings_its_own_code(db: Database) -> None:
         assert await taxcodes.resolved(session, NS, only_behavior) == only_behavior
 
 
+@pytest.mark.parametrize("code", ["txcd_123", "TXCD_20030000", "txcd_200300001", "txcd_２0030000", "\n"])
+async def test_a_code_that_is_none_of_stripes(db: Database, code: str) -> None:
+    async with db.write() as session:
+        with pytest.raises(InvalidInput) as error:
+            await taxcodes.resolved(session, NS, TaxConfig(stripe_code=code))
+    (issue,) = error.value.issues
+    assert (issue.code, issue.field) == ("tax_code_stripe_invalid", "$.taxConfig.stripe.code")
+
+
+async def test_a_code_that_comes_later_is_shown(db: Database) -> None:
+    async with db.write() as session:
+        made = await taxcodes.create(session, NS, taxcodes.NewTaxCode("goods", "Goods"))
+        stored = TaxConfig(behavior="exclusive", tax_code_id=made.id)
+        bare, full = TaxConfig(behavior="inclusive"), TaxConfig(tax_code_id=made.id, stripe_code=B)
+        assert await taxcodes.filled(session, NS, [stored, bare]) == {stored: stored, bare: bare}
+        mapped = [("stripe", A)]
+        await taxcodes.update(session, NS, made.id, name="Goods", description=None, metadata={}, app_mappings=mapped)
+        await taxcodes.delete(session, NS, made.id, uses=[])
+        shown = TaxConfig(behavior="exclusive", tax_code_id=made.id, stripe_code=A)
+        assert await taxcodes.filled(session, NS, [stored, bare, full]) == {stored: shown, bare: bare, full: full}
+        assert await taxcodes.resolved(session, NS, stored, kept=True) == shown
+        with pytest.raises(InvalidInput):
+            await taxcodes.resolved(session, NS, stored)
+
+
+async def test_seeds_leave_alone_what_is_there(db: Database) -> None:
+    seeds = [
+        taxcodes.Seed("standard", "Standard", "Everything", {"stripe": A}, default_invoicing=True),
+        taxcodes.Seed("credits", "Credits", default_credit_grant=True),
+    ]
+    async with db.write() as session:
+        own = await taxcodes.create(session, NS, taxcodes.NewTaxCode("standard", "My own"))
+        for _ in range(2):
+            await taxcodes.provision(session, NS, seeds)
+        found, total = await taxcodes.list_tax_codes(session, NS, include_deleted=True, offset=0, limit=10)
+        defaults = await taxcodes.get_defaults(session, NS)
+        assert total == 2
+        assert found[0] == own
+        assert (found[1].key, found[1].managed_by_system) == ("credits", True)
+        assert (defaults.invoicing_tax_code_id, defaults.credit_grant_tax_code_id) == (own.id, found[1].id)
+        await taxcodes.set_defaults(session, NS, invoicing=found[1].id, credit_grant=found[1].id)
+        await taxcodes.provision(session, NS, [*seeds, taxcodes.Seed("third", "Third")])
+        assert (await taxcodes.get_defaults(session, NS)).invoicing_tax_code_id == found[1].id
+        assert await taxcodes.default_credit_grant(session, NS) == found[1].id
+
+
 async def test_a_deleted_code_is_not_found_again(db: Database) -> None:
     async with db.write() as session:
         first = await taxcodes.for_provider_code(session, NS, "stripe", A)

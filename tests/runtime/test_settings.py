@@ -75,7 +75,9 @@ def test_the_simulated_instant_is_kept_in_utc(monkeypatch: pytest.MonkeyPatch) -
         load()
 
 
-@pytest.mark.parametrize("text", ["prot: 1", "port: many", "roles: cook", "meters: [{slug: a}]"])
+@pytest.mark.parametrize(
+    "text", ["prot: 1", "port: many", "roles: cook", "meters: [{slug: a}]", "tax_codes: [{key: a, name: A}]"]
+)
 def test_wrong_settings_are_refused(text: str, tmp_path: Path) -> None:
     path = tmp_path / "wrong.yaml"
     path.write_text(text)

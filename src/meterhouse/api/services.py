@@ -10,6 +10,8 @@ from meterhouse.billing.invoices.service import Invoices
 from meterhouse.billing.profiles import Profiles
 from meterhouse.catalog import plans
 from meterhouse.catalog.features import FeatureUse, keep_meter
+from meterhouse.catalog.taxcodes import TaxCodeUse
+from meterhouse.catalog.taxcodeuses import tax_code_use
 from meterhouse.customers.guards import Guards
 from meterhouse.customers.subjects import SubjectFollower
 from meterhouse.kernel.db import Database
@@ -34,6 +36,7 @@ class Services:
     Attributes:
         probes: by the name of a backend, what raises when it does not answer.
         feature_uses: what keeps a feature from being archived.
+        tax_code_uses: what keeps a tax code from being deleted.
         customer_guards: what completes the creation of a customer, or refuses its change or deletion.
         subject_follower: what follows from creating, changing and deleting subjects; None where nothing does.
         subscription_changed: brings billing up to date with a subscription (namespace, id), up to an instant or now;
@@ -72,6 +75,7 @@ class Services:
     meter_guards: tuple[MeterGuard, ...] = (keep_meter,)
     reserved_event_types: tuple[str, ...] = ()
     feature_uses: tuple[FeatureUse, ...] = (plans.feature_use, subscriptions.feature_use)
+    tax_code_uses: tuple[TaxCodeUse, ...] = (tax_code_use,)
     customer_guards: Guards = SUBSCRIPTION_GUARDS
     subject_follower: SubjectFollower | None = None
     subscription_changed: Callable[[str, str, datetime | None], Awaitable[None]] | None = None

@@ -31,20 +31,17 @@ from meterhouse.customers.customer import Customer
 from meterhouse.customers.guards import Guards
 from meterhouse.customers.provisioning import SubjectCustomers
 from meterhouse.customers.subjects import SubjectFollower
-from meterhouse.kernel import locks
 from meterhouse.kernel.db import Database, ReadSession, WriteSession
 from meterhouse.kernel.jobs import DueWork, JobHandler
 from meterhouse.kernel.testclock import SimulatedTime
 from meterhouse.kernel.worker import JobWorker
 from meterhouse.ledger import accounts
 from meterhouse.metering import jobs as metering_jobs
-from meterhouse.metering import meters
 from meterhouse.metering.corrections import Corrections
 from meterhouse.metering.events.embedded import EmbeddedLog
 from meterhouse.metering.events.kafka import KafkaLog
 from meterhouse.metering.events.log import EventLog
 from meterhouse.metering.listing import StoredEvents
-from meterhouse.metering.meters import Aggregation, NewMeter
 from meterhouse.metering.progress.tracker import TrackedQueries
 from meterhouse.metering.query import MeterQueries
 from meterhouse.metering.sink import Sink
@@ -52,6 +49,7 @@ from meterhouse.metering.usage import ClickHouseUsage
 from meterhouse.portal.service import Portal
 from meterhouse.runtime import usage_changed
 from meterhouse.runtime.backends import Backends, Progress, running
+from meterhouse.runtime.provisioning import provision
 from meterhouse.settings import Settings
 from meterhouse.subscriptions.customer_guards import GUARDS as SUBSCRIPTION_GUARDS
 
@@ -146,7 +144,7 @@ async def build(settings: Settings, backends: Backends, log: EventLog) -> Applic
         *Collection(db, invoices).due_work(),
     ]
     simulated_time = await _simulated_time(settings, db, due_works, sink, worker)
-    await _provision_meters(settings, db)
+    await provision(settings, db)
     guards = _guards(settings, sync)
     services = Services(
         db=db,
@@ -221,25 +219,6 @@ def _portal(settings: Settings) -> Portal | None:
         return None
     lifetime = timedelta(seconds=settings.portal_token_lifetime_seconds)
     return Portal(settings.portal_token_secret.get_secret_value(), lifetime)
-
-
-async def _provision_meters(settings: Settings, db: Database) -> None:
-    configured = [
-        NewMeter(
-            key=meter.slug,
-            name=meter.name or meter.slug,
-            description=meter.description,
-            event_type=meter.event_type,
-            aggregation=Aggregation(meter.aggregation),
-            value_property=meter.value_property,
-            group_by=meter.group_by,
-        )
-        for meter in settings.meters
-    ]
-    async with db.write() as session:
-        # Of processes that start together one makes them, the others find them.
-        await locks.lock(session, "catalog", "meters", settings.namespace.default)
-        await meters.provision(session, settings.namespace.default, configured)
 
 
 def _explain(sync: SubscriptionSync) -> Explain:

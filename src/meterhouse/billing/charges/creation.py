@@ -178,6 +178,8 @@ async def _feature(session: WriteSession, intent: ChargeIntent) -> Feature | Non
 async def tax_config(session: WriteSession, intent: ChargeIntent) -> TaxConfig:
     """Return how the intent is taxed: as it says, else by the organization's default for invoicing.
 
+    What a subscription was sold with stays, even if the tax code is deleted meanwhile.
+
     Raises:
         BillingError: code `tax_code_not_found`.
     """
@@ -185,11 +187,10 @@ async def tax_config(session: WriteSession, intent: ChargeIntent) -> TaxConfig:
     if config.tax_code_id is None and config.stripe_code is None:
         default = await taxcodes.default_invoicing(session, intent.namespace)
         return config.model_copy(update={"tax_code_id": default})
-    if config.tax_code_id is not None and not await taxcodes.exists(session, intent.namespace, config.tax_code_id):
-        raise BillingError(
-            "tax_code_not_found", f"tax code not found: {config.tax_code_id}", path="tax_config.tax_code"
-        )
-    return await taxcodes.resolved(session, intent.namespace, config)
+    kept, code_id = intent.managed_by == "subscription", config.tax_code_id
+    if code_id is not None and not await taxcodes.exists(session, intent.namespace, code_id, deleted_too=kept):
+        raise BillingError("tax_code_not_found", f"tax code not found: {code_id}", path="tax_config.tax_code")
+    return await taxcodes.resolved(session, intent.namespace, config, kept=kept)
 
 
 async def gather(session: WriteSession, tools: Tools, charge: OpenCharge) -> None:

@@ -2,18 +2,26 @@
 
 from collections.abc import Collection, Sequence
 
-from sqlalchemy import case, select
+from sqlalchemy import case, func, select
 
 from meterhouse.catalog.models import TaxCodeRow, TaxDefaultsRow
 from meterhouse.kernel.db import ReadSession
 
 
-async def find(session: ReadSession, namespace: str, tax_code_id: str) -> TaxCodeRow | None:
+async def find(
+    session: ReadSession, namespace: str, tax_code_id: str, *, deleted_too: bool = False
+) -> TaxCodeRow | None:
     """Return the live tax code of that id."""
-    query = select(TaxCodeRow).where(
-        TaxCodeRow.namespace == namespace, TaxCodeRow.id == tax_code_id, TaxCodeRow.deleted_at.is_(None)
-    )
+    query = select(TaxCodeRow).where(TaxCodeRow.namespace == namespace, TaxCodeRow.id == tax_code_id)
+    if not deleted_too:
+        query = query.where(TaxCodeRow.deleted_at.is_(None))
     return (await session.scalars(query)).one_or_none()
+
+
+async def by_ids(session: ReadSession, namespace: str, ids: Collection[str]) -> Sequence[TaxCodeRow]:
+    """Return the tax codes of those ids, deleted ones too."""
+    query = select(TaxCodeRow).where(TaxCodeRow.namespace == namespace, TaxCodeRow.id.in_(ids))
+    return (await session.scalars(query)).all()
 
 
 async def by_keys(session: ReadSession, namespace: str, keys: Collection[str]) -> Sequence[TaxCodeRow]:
@@ -37,6 +45,18 @@ async def find_by_mapping(session: ReadSession, namespace: str, app_type: str, c
         .limit(1)
     )
     return (await session.scalars(query)).one_or_none()
+
+
+async def listed(
+    session: ReadSession, namespace: str, *, include_deleted: bool, offset: int, limit: int
+) -> tuple[Sequence[TaxCodeRow], int]:
+    """Return a stretch of the tax codes, the oldest first, and how many there are in all."""
+    where = [TaxCodeRow.namespace == namespace]
+    if not include_deleted:
+        where.append(TaxCodeRow.deleted_at.is_(None))
+    total = await session.scalar(select(func.count()).select_from(TaxCodeRow).where(*where)) or 0
+    query = select(TaxCodeRow).where(*where).order_by(TaxCodeRow.created_at, TaxCodeRow.id).offset(offset).limit(limit)
+    return (await session.scalars(query)).all(), total
 
 
 async def find_defaults(session: ReadSession, namespace: str) -> TaxDefaultsRow | None:
