@@ -2,18 +2,21 @@
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from typing import Any
 
 import httpx
 import pytest
+import structlog
 import yaml
 from starlette.types import Receive, Scope, Send
 
 from meterhouse.api.app import create_app
-from meterhouse.api.middleware import Edge
+from meterhouse.api.middleware import Edge, add_request_id
 from meterhouse.api.services import Services
 from meterhouse.kernel import clock
 from meterhouse.kernel.clock import SystemClock
 from meterhouse.kernel.db import Database
+from meterhouse.kernel.ids import is_ulid
 from meterhouse.kernel.testclock import SimulatedClock, SimulatedTime
 
 START = datetime(2025, 1, 15, tzinfo=UTC)
@@ -62,6 +65,60 @@ async def test_a_body_above_the_limit_is_refused(http: httpx.AsyncClient, db: Da
         "/api/v3/meterhouse/test-clock", content=chunks(), headers={"content-type": "application/json"}
     )
     assert answer.status_code == 413
+
+
+class Discard:
+    """An event log that keeps nothing."""
+
+    async def append(self, events: object) -> None:
+        """Forget the events."""
+        structlog.get_logger().info("appended")
+
+
+@pytest.mark.parametrize("path", ["/api/v1/events", "/api/v3/openmeter/events"])
+async def test_events_pass_through_the_same_edge(db: Database, path: str) -> None:
+    event = b'{"specversion":"1.0","id":"1","source":"s","type":"t","subject":"u"}'
+
+    async def chunks(count: int) -> AsyncIterator[bytes]:
+        for part in (event[:20], event[20:], *([b" " * 400] * count)):
+            yield part
+
+    services = Services(db=db, namespace="default", event_log=Discard())  # type: ignore[arg-type]
+    headers = {"content-type": "application/json", "x-request-id": "abc"}
+    async with client(services) as http:
+        for content in (event, chunks(1)):
+            answer = await http.post(path, content=content, headers=headers)
+            assert answer.status_code in (202, 204)
+            assert answer.headers["x-powered-by"] == "Meterhouse"
+        for content, status in ((b"{", 400), (b" " * 1001, 413), (chunks(3), 413)):
+            answer = await http.post(path, content=content, headers=headers)
+            assert answer.status_code == status
+            assert answer.headers.get_list("x-powered-by") == ["Meterhouse"]
+            assert answer.json()["instance"] == "urn:request:abc"
+
+
+async def test_lines_of_the_log_name_the_request(db: Database) -> None:
+    services = Services(db=db, namespace="default", event_log=Discard())  # type: ignore[arg-type]
+    body = b'{"specversion":"1.0","id":"1","source":"s","type":"t","subject":"u"}'
+    before = structlog.get_config()
+    lines: list[Any] = []
+
+    def keep(_: object, __: str, line: structlog.typing.EventDict) -> str:
+        lines.append(line)
+        raise structlog.DropEvent
+
+    structlog.configure(processors=[add_request_id, keep], cache_logger_on_first_use=False)
+    try:
+        async with client(services) as http:
+            for given in ({"x-request-id": "abc"}, {}, {"x-request-id": "y" * 200}):
+                headers = {"content-type": "application/json", **given}
+                assert (await http.post("/api/v1/events", content=body, headers=headers)).status_code == 204
+        structlog.get_logger().info("outside")
+    finally:
+        structlog.configure(**before)
+    first, drawn, long, outside = (line.get("request_id") for line in lines)
+    assert (first, long, outside) == ("abc", "y" * 128, None)
+    assert is_ulid(drawn)
 
 
 async def test_a_bug_is_a_problem_and_reaches_nothing_but_the_log() -> None:

@@ -1,18 +1,34 @@
-"""What every request passes through, whatever serves it: its id, the size limit of its body, the server's name."""
+"""What every request passes through, whatever serves it: the size limit of its body, the server's name, its id.
+
+Posts of events pass through here too, so nothing is made that is not needed: the id of a request is taken or drawn when
+an error or a line of the log names it.
+"""
+
+from collections.abc import Awaitable
+from contextvars import ContextVar
 
 import structlog
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from structlog.typing import EventDict, WrappedLogger
 
 from meterhouse.api import problems
 from meterhouse.kernel.errors import TooLarge
-from meterhouse.kernel.ids import new_id
 
 log = structlog.get_logger(__name__)
 
-MAX_REQUEST_ID = 128  # a longer one is not an id; it would only fill the logs
+_POWERED_BY = (b"x-powered-by", b"Meterhouse")
+
+_served: ContextVar[Scope | None] = ContextVar("meterhouse_served_request", default=None)
+
+
+def add_request_id(_: WrappedLogger, __: str, entry: EventDict) -> EventDict:
+    """Add the id of the request that is being served to a line of the log; a processor of structlog."""
+    scope = _served.get()
+    if scope is not None:
+        entry.setdefault("request_id", problems.request_id(scope))
+    return entry
 
 
 class Edge:
@@ -31,34 +47,37 @@ class Edge:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
-        request_id = headers.get("x-request-id", "")[:MAX_REQUEST_ID] or new_id()
-        scope.setdefault("state", {})["request_id"] = request_id
-
         started = False
 
-        async def named(message: Message) -> None:
+        def named(message: Message) -> Awaitable[None]:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
-                MutableHeaders(scope=message)["x-powered-by"] = "Meterhouse"
-            await send(message)
+                message = {**message, "headers": [*message["headers"], _POWERED_BY]}
+            return send(message)
 
-        request = Request(scope)
-        version: problems.Version = "v3" if scope["path"].startswith("/api/v3/") else "v1"
-        with structlog.contextvars.bound_contextvars(request_id=request_id):
-            length = headers.get("content-length", "")
-            if length.isdecimal() and int(length) > self._max:
+        headers = dict(scope["headers"])
+        length = headers.get(b"content-length", b"")
+        announced = length.isdigit()
+        # Where routers copy the scope, the copies share the state, and so the id in it.
+        scope.setdefault("state", {})
+        token = _served.set(scope)
+        try:
+            if announced and int(length) > self._max:
                 error = TooLarge(f"the body has more than {self._max} bytes")
-                await problems.domain_problem(version, request, error)(scope, receive, named)
+                await problems.domain_problem(_version(scope), Request(scope), error)(scope, receive, named)
                 return
-            try:
-                await self._app(scope, self._limited(receive), named)
-            except Exception as bug:
-                # Handed on, it would make the server close the connection under the client's next request.
-                log.error("request failed", method=scope["method"], path=scope["path"], exc_info=bug)
-                if not started:
-                    await problems.problem(version, request, 500, None)(scope, receive, named)
+            if not announced or b"transfer-encoding" in headers:
+                receive = self._limited(receive)
+            # Else the server hands on no more than was announced.
+            await self._app(scope, receive, named)
+        except Exception as bug:
+            # Handed on, it would make the server close the connection under the client's next request.
+            log.error("request failed", method=scope["method"], path=scope["path"], exc_info=bug)
+            if not started:
+                await problems.problem(_version(scope), Request(scope), 500, None)(scope, receive, named)
+        finally:
+            _served.reset(token)
 
     def _limited(self, receive: Receive) -> Receive:
         # For bodies sent in chunks, which do not say their length beforehand.
@@ -73,3 +92,7 @@ class Edge:
             return message
 
         return limited
+
+
+def _version(scope: Scope) -> problems.Version:
+    return "v3" if scope["path"].startswith("/api/v3/") else "v1"

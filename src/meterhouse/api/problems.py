@@ -13,8 +13,10 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from sqlalchemy.exc import DBAPIError
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.types import Scope
 
 from meterhouse.kernel.errors import DomainError, InvalidInput, Issue, Unavailable
 from meterhouse.kernel.ids import new_id
@@ -22,6 +24,8 @@ from meterhouse.kernel.ids import new_id
 Version = Literal["v1", "v3"]
 
 log = structlog.get_logger(__name__)
+
+MAX_REQUEST_ID = 128  # a longer one is not an id; it would only fill the logs
 
 _AIP = {
     400: ("bad-request", "Bad Request", "Bad Request"),
@@ -133,11 +137,17 @@ def errors(version: Version, *statuses: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
+def request_id(scope: Scope) -> str:
+    """Return the id of a request: the caller's X-Request-Id when it sent one, else one drawn at the first call."""
+    state = scope.setdefault("state", {})
+    if "request_id" not in state:
+        state["request_id"] = Headers(scope=scope).get("x-request-id", "")[:MAX_REQUEST_ID] or new_id()
+    return str(state["request_id"])
+
+
 def instance_of(request: Request) -> str:
-    """Return `urn:request:<id>`, with the caller's X-Request-Id when it sent one."""
-    if not hasattr(request.state, "request_id"):
-        request.state.request_id = request.headers.get("x-request-id") or new_id()
-    return f"urn:request:{request.state.request_id}"
+    """Return `urn:request:<id>`."""
+    return f"urn:request:{request_id(request.scope)}"
 
 
 def _problem(status: int, body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> Response:

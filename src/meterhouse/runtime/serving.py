@@ -14,6 +14,7 @@ import structlog
 import uvicorn
 from starlette.types import ASGIApp
 
+from meterhouse.api.middleware import add_request_id
 from meterhouse.engines import EngineError
 from meterhouse.kernel import clock
 from meterhouse.kernel.scheduler import run_forever
@@ -180,7 +181,7 @@ def configure_logging() -> None:
 
     structlog.configure(
         processors=[
-            structlog.contextvars.merge_contextvars,
+            add_request_id,
             structlog.processors.add_log_level,
             stamp,
             *([] if terminal else [structlog.processors.format_exc_info]),

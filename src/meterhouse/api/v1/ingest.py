@@ -3,16 +3,15 @@
 It is the busiest path of the server, so it reads the body itself and passes by everything that a router does.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
 import structlog
-from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from meterhouse.api import problems
 from meterhouse.api.services import Services
@@ -20,7 +19,6 @@ from meterhouse.kernel import clock
 from meterhouse.kernel.errors import DomainError, FeatureDisabled, TooLarge
 from meterhouse.metering import metrics
 from meterhouse.metering.events import event as events
-from meterhouse.metering.events.event import Event
 from meterhouse.metering.events.log import EventLog
 
 log = structlog.get_logger(__name__)
@@ -48,7 +46,7 @@ async def accept(
         TooLarge: there are more than `max_events`, or one is too large for the log.
         Unavailable: the log does not acknowledge.
     """
-    found: Sequence[Event] = events.decode(
+    found = events.decode(
         body,
         content_type,
         namespace=namespace,
@@ -107,15 +105,16 @@ def ingest_app(
     Mount it where the path and the method are already decided: it looks at neither.
     """
     status = _STATUS[version]
-    start = {"type": "http.response.start", "status": int(status), "headers": [(b"content-length", b"0")]}
-    if status is HTTPStatus.NO_CONTENT:
-        start["headers"] = []
+    headers = [] if status is HTTPStatus.NO_CONTENT else [(b"content-length", b"0")]
+    start = {"type": "http.response.start", "status": int(status), "headers": headers}
+    end = {"type": "http.response.body", "body": b""}
 
     async def ingest(scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            body = await _body(receive)
-            content_type = Headers(scope=scope).get("content-type")
-            await accept(event_log, namespace, body, content_type, version=version, max_events=max_events)
+            message = await receive()
+            # Nearly every body comes in one piece.
+            body = await _body(message, receive) if message.get("more_body", True) else message["body"]
+            await accept(event_log, namespace, body, _content_type(scope), version=version, max_events=max_events)
         except _Disconnected:
             return
         except DomainError as error:
@@ -128,19 +127,25 @@ def ingest_app(
             log.error("ingest failed", exc_info=error)
             await problems.problem(version, Request(scope), 500, None)(scope, receive, send)
         else:
-            # A copy: what wraps the server adds headers to it.
-            await send({**start, "headers": list(start["headers"])})  # type: ignore[call-overload]
-            await send({"type": "http.response.body", "body": b""})
+            await send(start)
+            await send(end)
 
     return ingest
 
 
-async def _body(receive: Receive) -> bytes:
+def _content_type(scope: Scope) -> str | None:
+    for name, value in scope["headers"]:
+        if name == b"content-type":
+            return str(value, "latin-1")
+    return None
+
+
+async def _body(message: Message, receive: Receive) -> bytes:
     parts: list[bytes] = []
     while True:
-        message = await receive()
         if message["type"] == "http.disconnect":
             raise _Disconnected
         parts.append(message.get("body", b""))
         if not message.get("more_body", False):
-            return parts[0] if len(parts) == 1 else b"".join(parts)
+            return b"".join(parts)
+        message = await receive()
