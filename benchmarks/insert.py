@@ -16,10 +16,10 @@ from harness import Figure, Scale
 from meterhouse.kernel import clock
 from meterhouse.kernel.ids import new_id
 from meterhouse.metering.clickhouse import ClickHouse
-from meterhouse.metering.events.event import from_payload
+from meterhouse.metering.events.event import read_payloads
 from meterhouse.metering.events.log import Record
-from meterhouse.metering.keys import event_key
-from meterhouse.metering.rows import to_table
+from meterhouse.metering.keys import event_keys
+from meterhouse.metering.rows import Decoded, to_table
 
 ROUNDS = {"small": 12, "full": 30}
 DURABLE, SHIPPED = "reference_durable", "reference_events"
@@ -30,10 +30,11 @@ Call = Callable[[], Awaitable[None]]
 
 def lay_out(batch: list[Record]) -> pa.Table:
     """Turn records into columns, step by step as `Sink.store` does."""
-    fresh = {}
-    for record in batch:
-        event = from_payload(record.payload, namespace=record.namespace, ingested_at=record.ingested_at)
-        fresh.setdefault(event_key(event.namespace, event.source, event.id), (record, event))
+    decoded = list(zip(batch, read_payloads(record.payload for record in batch), strict=True))
+    keys = event_keys((record.namespace, payload.source, payload.id) for record, payload in decoded)
+    fresh: dict[bytes, Decoded] = {}
+    for key, one in zip(keys, decoded, strict=True):
+        fresh.setdefault(key, one)
     return to_table(list(fresh.values()), _SLOTS, clock.now(), {})
 
 

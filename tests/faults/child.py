@@ -22,7 +22,8 @@ from meterhouse.metering.clickhouse import ClickHouse
 from meterhouse.metering.events.embedded import EmbeddedLog
 from meterhouse.metering.events.kafka import KafkaLog
 from meterhouse.metering.events.log import EventConsumer, EventLog, Record
-from meterhouse.metering.sink import Decoded, Sink
+from meterhouse.metering.rows import Decoded
+from meterhouse.metering.sink import Sink
 
 KILL_POINTS = ("before_decode", "after_decode", "amid_events", "after_events", "after_keys", "after_commit")
 

@@ -9,6 +9,7 @@ import meterhouse.metering
 from meterhouse.kernel import clock
 from meterhouse.kernel.errors import Unavailable
 from meterhouse.metering.clickhouse import ClickHouse, connection_arguments
+from meterhouse.metering.events.event import payload_of
 from meterhouse.metering.events.log import Record
 from meterhouse.metering.rows import to_table
 from tests.metering.conftest import event
@@ -19,7 +20,7 @@ MIGRATIONS = Path(meterhouse.metering.__path__[0]) / "migrations"
 def _rows(*times: str) -> pa.Table:
     events = [event(str(i), time) for i, time in enumerate(times)]
     records = [Record(0, i, one.namespace, one.ingested_at, b"") for i, one in enumerate(events)]
-    return to_table(list(zip(records, events, strict=True)), {}, clock.now(), {})
+    return to_table(list(zip(records, map(payload_of, events), strict=True)), {}, clock.now(), {})
 
 
 async def test_a_repeated_request_inserts_once(clickhouse: ClickHouse) -> None:

@@ -7,8 +7,10 @@ import pytest
 
 from meterhouse.metering import extraction, jsonpath
 from meterhouse.metering.clickhouse import ClickHouse
+from meterhouse.metering.extraction import Documents, parse, text_at
 from meterhouse.metering.jsonpath import InvalidPath
 from meterhouse.metering.meter import SlotKind
+from meterhouse.metering.rows import numbers
 from meterhouse.metering.sql import Bound, Value, read
 
 NUMBERS = [
@@ -101,6 +103,22 @@ async def test_numbers(clickhouse: ClickHouse) -> None:
     numbers = await _fallback(clickhouse, documents, "$.a", SlotKind.NUMBER)
     read_back = [None if number is None else Decimal(number) for number in numbers]
     assert [extraction.number_of(text) for text in texts] == read_back
+
+
+def test_documents_read_together_are_read_as_one_by_one() -> None:
+    exact = [extraction.exact_form(data) or data for data in [*DOCUMENTS, *_random_documents(3000)]]
+    plain = ['{"a":1.50,"b":"x"}', '{"b":"y","a":100.0}', '{"a":"z"}', "", '{"b":{"a":1}}']
+    odd = ['{"a":1,"\\u0061":2}', '{"b":"a"}', '{"b":{"b":1},"b":2}']
+    paths = [jsonpath.parse(path) for path in (*PATHS, "$")]
+    for datas in (exact, plain, plain[:2], [*plain, *odd], odd, ["[1]"], ["{"], ["{" * 20_000], []):
+        documents = Documents(datas, paths)
+        for path in paths:
+            assert documents.texts(path) == [text_at(parse(data, path.names()), path) for data in datas], path.text
+
+
+def test_numbers_read_together_are_read_as_one_by_one() -> None:
+    for texts in (["1.5", "-2", "0"], ["1.5", "", "+7", "1e3", "9" * 19 + "." + "9" * 19, "9" * 20, "5.", " 3", "3\n"]):
+        assert numbers(texts).to_pylist() == [extraction.number_of(text) for text in texts]
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ _PAIR_BITS = 10
 _PAIR_MASK = (1 << _PAIR_BITS) - 1
 # What one prefix serves: ids of one millisecond differ in their last bits only.
 _TAIL_BITS = 2 * _PAIR_BITS
+_TAIL_MASK = (1 << _TAIL_BITS) - 1
 _ID_PAIRS = 13
 
 
@@ -32,20 +33,25 @@ class _MonotonicUlids:
         self._head = -1
         self._prefix = ""
 
-    def next(self) -> str:
+    def take(self, count: int) -> list[str]:
         ms = int(clock.now().timestamp() * 1000)
+        found: list[str] = []
         with self._lock:
-            if ms == self._last_ms:
-                self._last_random += 1
-            else:
+            if ms != self._last_ms:
                 # The top bit stays free so that counting up can never overflow into the timestamp.
-                self._last_ms, self._last_random = ms, secrets.randbits(_RANDOM_BITS - 1)
-            value = (ms << _RANDOM_BITS) | self._last_random
-            head = value >> _TAIL_BITS
-            if head != self._head:
-                self._head, self._prefix = head, _base32(head, _ID_PAIRS - 2)
-            prefix = self._prefix
-        return prefix + _PAIRS[value >> _PAIR_BITS & _PAIR_MASK] + _PAIRS[value & _PAIR_MASK]
+                self._last_ms, self._last_random = ms, secrets.randbits(_RANDOM_BITS - 1) - 1
+            value = (ms << _RANDOM_BITS) + self._last_random + 1
+            self._last_random += count
+            while count > 0:
+                head, tail = value >> _TAIL_BITS, value & _TAIL_MASK
+                if head != self._head:
+                    self._head, self._prefix = head, _base32(head, _ID_PAIRS - 2)
+                prefix = self._prefix
+                tails = range(tail, min(tail + count, _TAIL_MASK + 1))
+                found += [prefix + _PAIRS[tail >> _PAIR_BITS] + _PAIRS[tail & _PAIR_MASK] for tail in tails]
+                value += len(tails)
+                count -= len(tails)
+        return found
 
 
 def _base32(value: int, pairs: int) -> str:
@@ -57,7 +63,12 @@ _ulids = _MonotonicUlids()
 
 def new_id() -> str:
     """Return a new ULID whose time part is the present of `kernel.clock`."""
-    return _ulids.next()
+    return _ulids.take(1)[0]
+
+
+def new_ids(count: int) -> list[str]:
+    """Return as many new ULIDs, rising, at a fraction of the cost of one by one."""
+    return _ulids.take(count)
 
 
 def is_ulid(text: str) -> bool:

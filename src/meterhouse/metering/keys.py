@@ -5,7 +5,7 @@ A key is a 128-bit hash of namespace, source and id, each with its length in fro
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 
 import numpy as np
@@ -31,12 +31,27 @@ _PATTERN_BITS = 4
 
 def event_key(namespace: str, source: str, event_id: str) -> bytes:
     """Return the key of an event."""
-    digest = blake2b(digest_size=KEY_BYTES)
-    for part in (namespace, source, event_id):
-        encoded = part.encode("utf-8")
-        digest.update(len(encoded).to_bytes(4, "big"))
-        digest.update(encoded)
-    return digest.digest()
+    (key,) = event_keys([(namespace, source, event_id)])
+    return key
+
+
+def event_keys(named: Iterable[tuple[str, str, str]]) -> list[bytes]:
+    """Return the keys of events, given the namespace, source and id of each."""
+    origins: dict[tuple[str, str], bytes] = {}
+    keys = []
+    for namespace, source, event_id in named:
+        origin = origins.get((namespace, source))
+        if origin is None:
+            origin = origins[namespace, source] = _measured(namespace) + _measured(source)
+        encoded = event_id.encode()
+        message = b"%b%b%b" % (origin, len(encoded).to_bytes(4, "big"), encoded)
+        keys.append(blake2b(message, digest_size=KEY_BYTES).digest())
+    return keys
+
+
+def _measured(text: str) -> bytes:
+    encoded = text.encode()
+    return len(encoded).to_bytes(4, "big") + encoded
 
 
 class KeyFilter:

@@ -1,81 +1,117 @@
 """Events as rows of the event table, with their slots filled."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from meterhouse.kernel.ids import new_id
+from meterhouse.kernel.ids import new_ids
 from meterhouse.metering import extraction, jsonpath
-from meterhouse.metering.events.event import Event
+from meterhouse.metering.events.event import Payload
 from meterhouse.metering.events.log import Record
-from meterhouse.metering.jsonpath import Path
+from meterhouse.metering.extraction import Documents
 from meterhouse.metering.meter import Slot, SlotKind
 from meterhouse.metering.repository import EventType
 
 _INSTANT = pa.timestamp("us", "UTC")
 _NUMBER = pa.decimal128(38, 19)
+_TEXT = pa.string()
 
-
-class _Layout:
-    """The slots of one event type, ready to be filled."""
-
-    def __init__(self, slots: Sequence[Slot]) -> None:
-        self.version = max((slot.version for slot in slots), default=0)
-        self.paths: list[tuple[Slot, Path]] = [(slot, jsonpath.parse(slot.path)) for slot in slots]
-        self.names = tuple({name for _, path in self.paths for name in path.names()})
-
-    def values(self, data: str) -> Iterable[tuple[str, Any]]:
-        """Yield (column, value) of an event's data."""
-        document = extraction.parse(data, self.names)
-        for slot, path in self.paths if document is not None else ():
-            text = extraction.text_at(document, path)
-            yield slot.column, extraction.number_of(text) if slot.kind is SlotKind.NUMBER else text
+Decoded = tuple[Record, Payload]
 
 
 def to_table(
-    events: Sequence[tuple[Record, Event]],
+    events: Sequence[Decoded],
     slots: Mapping[EventType, Sequence[Slot]],
     stored_at: datetime,
     marks: Mapping[int, int],
 ) -> pa.Table:
-    """Lay events out as columns. Slots that no event fills are left out and take the table's defaults.
+    """Lay events out as columns, type by type. Slots that no event fills are left out and take the table's defaults.
+
+    Events of one type keep their order.
 
     Args:
         marks: by partition of the log, what tells that its owner inserts the rows (`ownership`).
     """
-    layouts = {name: _Layout(found) for name, found in slots.items()}
-    empty = _Layout(())
-    filled: dict[str, list[Any]] = {
-        slot.column: [None if slot.kind is SlotKind.NUMBER else ""] * len(events)
-        for layout in layouts.values()
-        for slot, _ in layout.paths
-    }
-    versions = []
-    exact_data = [extraction.exact_form(event.data) for _, event in events]
-    for index, (_, event) in enumerate(events):
-        layout = layouts.get((event.namespace, event.type), empty)
-        versions.append(layout.version)
-        for column, value in layout.values(exact_data[index] or event.data) if layout.paths else ():
-            filled[column][index] = value
+    groups = _by_type(events)
+    events = [one for group in groups.values() for one in group]
+    records, payloads = [record for record, _ in events], [payload for _, payload in events]
+    data = pa.array([payload.data for payload in payloads], _TEXT)
+    exact_data = _exact(data)
     columns: dict[str, Any] = {
-        "namespace": [event.namespace for _, event in events],
-        "id": [event.id for _, event in events],
-        "type": [event.type for _, event in events],
-        "subject": [event.subject for _, event in events],
-        "source": [event.source for _, event in events],
-        "time": pa.array([event.time for _, event in events], _INSTANT),
-        "data": [event.data for _, event in events],
+        "namespace": [record.namespace for record in records],
+        "id": [payload.id for payload in payloads],
+        "type": [payload.type for payload in payloads],
+        "subject": [payload.subject for payload in payloads],
+        "source": [payload.source for payload in payloads],
+        "time": pa.array([payload.time * 1_000_000 + payload.micros for payload in payloads], _INSTANT),
+        "data": data,
         "exact_data": exact_data,
-        "ingested_at": pa.array([event.ingested_at for _, event in events], _INSTANT),
-        "stored_at": pa.array([stored_at] * len(events), _INSTANT),
-        "store_row_id": [new_id() for _ in events],
-        "log_partition": pa.array([record.partition for record, _ in events], pa.uint32()),
-        "log_position": pa.array([record.position for record, _ in events], pa.uint64()),
-        "owner_mark": pa.array([marks.get(record.partition, 0) for record, _ in events], pa.uint64()),
-        "slots_version": pa.array(versions, pa.uint32()),
+        "ingested_at": pa.array([record.ingested_at for record in records], _INSTANT),
+        "stored_at": pa.repeat(pa.scalar(stored_at, _INSTANT), len(events)),
+        "store_row_id": new_ids(len(events)),
+        "log_partition": pa.array([record.partition for record in records], pa.uint32()),
+        "log_position": pa.array([record.position for record in records], pa.uint64()),
+        "owner_mark": pa.array([marks.get(record.partition, 0) for record in records], pa.uint64()),
+        **_slot_columns({name: len(group) for name, group in groups.items()}, slots, payloads, exact_data),
     }
-    for column, values in filled.items():
-        columns[column] = pa.array(values, _NUMBER if column.startswith("n") else pa.string())
     return pa.table(columns)
+
+
+def _by_type(events: Sequence[Decoded]) -> dict[EventType, list[Decoded]]:
+    groups: dict[EventType, list[Decoded]] = {}
+    for one in events:
+        name = (one[0].namespace, one[1].type)
+        if name in groups:
+            groups[name].append(one)
+        else:
+            groups[name] = [one]
+    return groups
+
+
+def _exact(data: pa.Array) -> list[str]:
+    exact = [""] * len(data)
+    for index in pc.indices_nonzero(pc.match_substring_regex(data, extraction.SUSPICIOUS)).to_pylist():
+        exact[index] = extraction.exact_form(data[index].as_py())
+    return exact
+
+
+def _slot_columns(
+    sizes: Mapping[EventType, int],
+    slots: Mapping[EventType, Sequence[Slot]],
+    payloads: Sequence[Payload],
+    exact_data: Sequence[str],
+) -> dict[str, pa.ChunkedArray]:
+    """Return `slots_version` and the slots of events that lie type after type, as many of each as `sizes` says."""
+    kinds = {slot.column: slot.kind for name in sizes for slot in slots.get(name, ())}
+    chunks: dict[str, list[pa.Array]] = {column: [] for column in ("slots_version", *kinds)}
+    start = 0
+    for name, size in sizes.items():
+        filled: dict[str, pa.Array] = {}
+        if mine := slots.get(name, ()):
+            paths = {slot.path: jsonpath.parse(slot.path) for slot in mine}
+            here = range(start, start + size)
+            documents = Documents([exact_data[at] or payloads[at].data for at in here], list(paths.values()))
+            for slot in mine:
+                texts = documents.texts(paths[slot.path])
+                filled[slot.column] = numbers(texts) if slot.kind is SlotKind.NUMBER else pa.array(texts, _TEXT)
+        version = max((slot.version for slot in mine), default=0)
+        chunks["slots_version"].append(pa.repeat(pa.scalar(version, pa.uint32()), size))
+        for column, kind in kinds.items():
+            chunks[column].append(filled[column] if column in filled else _unfilled(kind, size))
+        start += size
+    return {column: pa.chunked_array(found) for column, found in chunks.items()}
+
+
+def _unfilled(kind: SlotKind, size: int) -> pa.Array:
+    return pa.nulls(size, _NUMBER) if kind is SlotKind.NUMBER else pa.repeat(pa.scalar("", _TEXT), size)
+
+
+def numbers(texts: Sequence[str]) -> pa.Array:
+    """Read numbers as `extraction.number_of` does, those at once that need no second look."""
+    plain = pc.match_substring_regex(pa.array(texts, _TEXT), f"^{extraction.FITTING_NUMBER}$")
+    if pc.all(plain).as_py():
+        return pa.array(texts, _TEXT).cast(_NUMBER)
+    return pa.array([extraction.number_of(text) for text in texts], _NUMBER)

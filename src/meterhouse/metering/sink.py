@@ -20,16 +20,14 @@ from meterhouse.metering import deadletters, metrics, repository
 from meterhouse.metering.clickhouse import ClickHouse
 from meterhouse.metering.deadletters import Refused
 from meterhouse.metering.events import event as events
-from meterhouse.metering.events.event import Event
 from meterhouse.metering.events.log import Batch, EventConsumer, EventLog, Record
-from meterhouse.metering.keys import KeyStore, event_key
+from meterhouse.metering.keys import KeyStore, event_keys
 from meterhouse.metering.ownership import Ownership, insert_name
-from meterhouse.metering.rows import to_table
+from meterhouse.metering.rows import Decoded, to_table
 
 log = structlog.get_logger(__name__)
 
 OnStored = Callable[[str, set[str]], Awaitable[None]]
-Decoded = tuple[Record, Event]
 
 # Events of one insert: large enough that its fixed cost does not matter, small enough to hold in memory with ease.
 FLUSH_EVENTS = 10_000
@@ -122,8 +120,8 @@ class Sink:
             positions = {record.partition: record.position + 1 for record in batch.records}
             await self.commit(consumer, positions)
             await self._advance(positions)
-            for _, event in decoded:
-                self._changed.setdefault(event.namespace, set()).add(event.subject)
+            for namespace, subject in {(record.namespace, payload.subject) for record, payload in decoded}:
+                self._changed.setdefault(namespace, set()).add(subject)
 
     async def _advance(self, positions: Mapping[int, int]) -> None:
         async with self._progress:
@@ -132,12 +130,18 @@ class Sink:
 
     async def decode(self, records: Sequence[Record]) -> list[Decoded]:
         """Read the events out of records. Records that hold none are put aside, or they would block all that follow."""
+        try:
+            if all(record.namespace for record in records):
+                return list(zip(records, events.read_payloads(record.payload for record in records), strict=True))
+        except ValueError:
+            log.warning("records cannot be read, looking for those that are to blame")
         decoded: list[Decoded] = []
         refused: list[Refused] = []
         for record in records:
             try:
-                event = events.from_payload(record.payload, namespace=record.namespace, ingested_at=record.ingested_at)
-                decoded.append((record, event))
+                if not record.namespace:
+                    raise ValueError("a record needs a namespace")
+                decoded.append((record, events.read_payload(record.payload)))
             except ValueError as error:
                 refused.append(Refused(record, str(error)))
         await self._put_aside(refused)
@@ -152,11 +156,12 @@ class Sink:
 
     async def store(self, decoded: Sequence[Decoded]) -> None:
         """Store the new events, and their keys. Of several with one key the first is taken."""
+        keys = event_keys((record.namespace, payload.source, payload.id) for record, payload in decoded)
         fresh: dict[bytes, Decoded] = {}
-        for record, event in decoded:
-            fresh.setdefault(event_key(event.namespace, event.source, event.id), (record, event))
+        for key, one in zip(keys, decoded, strict=True):
+            fresh.setdefault(key, one)
         known = await self._keys.known(list(fresh))
-        new = {key: value for key, value in fresh.items() if key not in known}
+        new = {key: one for key, one in fresh.items() if key not in known} if known else fresh
         metrics.DUPLICATE.inc(len(decoded) - len(new))
         if not new:
             return
@@ -166,12 +171,12 @@ class Sink:
             await self.insert_keys(list(new))
         metrics.STORED.inc(len(new))
         now = clock.now()
-        for ingested_at in {event.ingested_at for _, event in new.values()}:
+        for ingested_at in {record.ingested_at for record, _ in new.values()}:
             metrics.AGE.observe(max((now - ingested_at).total_seconds(), 0))
 
     async def _laid_out(self, new: dict[bytes, Decoded]) -> pa.Table:
         """Return the rows of events. One that cannot be laid out is put aside and taken out of `new`."""
-        types = {(event.namespace, event.type) for _, event in new.values()}
+        types = {(record.namespace, payload.type) for record, payload in new.values()}
         async with self._db.read() as session:
             slots = await repository.slots_of(session, types)
             stored_at = clock.now()
