@@ -11,7 +11,7 @@ from meterhouse.billing.charges.intents import ChargeIntent
 from meterhouse.billing.charges.states import Status
 from meterhouse.billing.charges.views import ChargeState
 from meterhouse.billing.ports import SubscriptionReference
-from meterhouse.billing.sync.diff import Create, Delete, Move, Patch, Replace, diff, fingerprint
+from meterhouse.billing.sync.diff import Create, Delete, Move, Patch, Relink, Replace, diff, fingerprint
 from meterhouse.billing.sync.targets import ended_at, targets
 from meterhouse.kernel.periods import Period
 from meterhouse.subscriptions.views import SubscriptionView
@@ -117,6 +117,10 @@ def test_recreated_rows_of_the_subscription_are_carried_over() -> None:
     (fee, *_) = RUNNING
     recreated = replace(fee, subscription=SubscriptionReference("S", "phase-main", "another row"))
     assert told(plan([fee], [recreated])) == ["Replace fee/v[0]/period[0]"]
+    assert recreated.subscription is not None
+    assert plan([fee], [recreated], "fee/v[0]/period[0]") == [
+        Relink("S/main/fee/v[0]/period[0]", "charge of S/main/fee/v[0]/period[0]", recreated.subscription)
+    ]
 
 
 def test_ends_and_content_change_together() -> None:
@@ -179,6 +183,8 @@ def applied(patches: Sequence[Patch], before: Sequence[ChargeIntent]) -> list[Ch
                 after[patch.reference] = patch.intent
             case Replace():
                 after[patch.reference] = patch.intent
+            case Relink(source=source):
+                after[patch.reference] = replace(after[patch.reference], subscription=source)
             case Move(intent=wanted):
                 old = after[patch.reference]
                 assert wanted.service_period.end > old.service_period.start
