@@ -1,10 +1,12 @@
 """Add-ons laid over a schedule: the pure part (subscriptions sections 12.1 to 12.4)."""
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,6 +30,7 @@ from meterhouse.catalog.ratecards import (
     RateCard,
     StaticEntitlementTemplate,
 )
+from meterhouse.kernel.money import total
 from meterhouse.subscriptions.addons import baseline
 from meterhouse.subscriptions.addons.instances import Instance, QuantityChange, instances, quantity_at
 from meterhouse.subscriptions.addons.merging import Unmergeable, merged
@@ -263,15 +266,25 @@ def test_an_addon_reaches_into_later_phases() -> None:
     ]
 
 
-def test_versions_of_edits_and_their_gaps() -> None:
+def edited() -> SubscriptionSpec:
+    """Return a schedule in which an item was removed after a week and added again a week later."""
     base = sold(flat_card(price=flat("10")))
     (first,) = base.phases[0].items["seats"]
-    edited = (
+    versions = (
         replace(first, active_to_override=period("P1W")),
         replace(first, active_from_override=period("P2W"), annotations={"subscription.workflow.patchid": "x"}),
     )
-    base = replace(base, phases=(replace(base.phases[0], items={"seats": edited}),))
-    laid = overlay(base, [layer(flat_card(price=flat("1")), rows=[("2025-04-05", 1), ("2025-04-20", 0)])])
+    return replace(base, phases=(replace(base.phases[0], items={"seats": versions}),))
+
+
+def test_the_stored_form_of_items_without_addons() -> None:
+    stored = json.loads((Path(__file__).parent / "golden" / "base_items.json").read_text())
+    assert baseline.written(edited()) == stored
+    assert baseline.without_addons(overlay(edited(), [layer(flat_card())]), stored) == edited()
+
+
+def test_versions_of_edits_and_their_gaps() -> None:
+    laid = overlay(edited(), [layer(flat_card(price=flat("1")), rows=[("2025-04-05", 1), ("2025-04-20", 0)])])
     assert [(start.day, end and end.day, amount(item)) for start, end, item in timeline(laid, "seats")] == [
         (1, 5, "10"),
         (5, 8, "11"),
@@ -321,7 +334,8 @@ def given_at(spec: SubscriptionSpec, key: str, instant: datetime) -> tuple[Decim
     price, template = item.rate_card.price, item.rate_card.entitlement_template
     assert price is None or isinstance(price, FlatPrice)
     metered = template if isinstance(template, MeteredEntitlementTemplate) else None
-    return price and price.amount, metered and metered.issue_after_reset, item.annotations.get(BOOLEAN_COUNT, 0)
+    issued = None if metered is None else metered.issue_after_reset
+    return None if price is None else price.amount, issued, item.annotations.get(BOOLEAN_COUNT, 0)
 
 
 @settings(max_examples=60, deadline=None)
@@ -344,7 +358,9 @@ def test_every_addon_counts_as_often_as_it_is_there_and_leaves_nothing_behind(
             assert given_at(laid, key, instant) == plain
             continue
         expected = (plain and plain[0]) or Decimal(0)
-        expected += sum(quantity * one.price.amount for one, quantity in quantities if one.price)  # type: ignore[union-attr]
+        expected += total(
+            quantity * one.price.amount for one, quantity in quantities if isinstance(one.price, FlatPrice)
+        )
         now = given_at(laid, key, instant)
         assert now is not None
         assert (now[0] or Decimal(0)) == expected

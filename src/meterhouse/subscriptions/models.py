@@ -1,9 +1,8 @@
 """Tables of subscriptions. What intervals follow from them is computed by `timeline`, never stored twice."""
 
 from datetime import datetime, timedelta
-from typing import Any
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, Table, event, text
+from sqlalchemy import CheckConstraint, ForeignKey, Index, text
 from sqlalchemy.dialects.postgresql import ExcludeConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -11,19 +10,10 @@ from meterhouse.customers.models import CustomerRow
 from meterhouse.kernel import clock
 from meterhouse.kernel.db import Base, JSONObject, SoftDelete, Timestamps
 from meterhouse.kernel.ids import new_id
+from meterhouse.kernel.textranges import only
 
 _LIVE = text("deleted_at IS NULL")
 ONE_AT_A_TIME = "ex_subscriptions_one_per_customer_at_a_time"
-
-# An exclusion constraint needs an operator that GiST can index. Text has none without an extension, but a range of text
-# has one: the range that holds one id alone overlaps itself and nothing else.
-TEXT_RANGE = "meterhouse_textrange"
-CREATE_TEXT_RANGE = f"""
-DO $$ BEGIN
-  CREATE TYPE {TEXT_RANGE} AS RANGE (subtype = text, collation = "C");
-EXCEPTION WHEN duplicate_object THEN NULL;
-END $$
-"""
 
 
 class SubscriptionRow(Timestamps, SoftDelete, Base):
@@ -32,7 +22,7 @@ class SubscriptionRow(Timestamps, SoftDelete, Base):
     __tablename__ = "subscriptions"
     __table_args__ = (
         ExcludeConstraint(
-            (text(f"{TEXT_RANGE}(customer_id, customer_id, '[]')"), "&&"),
+            (only("customer_id"), "&&"),
             (text("tstzrange(active_from, active_to)"), "&&"),
             where=_LIVE,
             using="gist",
@@ -71,11 +61,6 @@ class SubscriptionRow(Timestamps, SoftDelete, Base):
     def touch(self) -> None:
         """Note a change. No two changes have the same `updated_at`, for billing tells by it which one it followed."""
         self.updated_at = max(clock.now(), self.updated_at + timedelta(microseconds=1))
-
-
-@event.listens_for(SubscriptionRow.__table__, "before_create")
-def _create_text_range(table: Table, connection: Any, **_: Any) -> None:
-    connection.execute(text(CREATE_TEXT_RANGE))
 
 
 class SubscriptionPhaseRow(SoftDelete, Base):

@@ -81,7 +81,7 @@ def of_change(view: SubscriptionView, timing: Timing) -> datetime:
     Raises:
         InvalidInput: the instant has passed or is no boundary.
     """
-    return _this_second(view) if timing is NamedTiming.IMMEDIATE else end_of(view, timing)
+    return _second_of(view, clock.now()) if timing is NamedTiming.IMMEDIATE else end_of(view, timing)
 
 
 def of_edit(view: SubscriptionView, timing: Timing) -> datetime:
@@ -91,7 +91,7 @@ def of_edit(view: SubscriptionView, timing: Timing) -> datetime:
         InvalidInput: the timing is an instant, or the next billing cycle belongs to another phase.
     """
     if timing is NamedTiming.IMMEDIATE:
-        return _this_second(view)
+        return _second_of(view, clock.now())
     if not isinstance(timing, NamedTiming):
         raise invalid(f"an edit takes effect at once or at the next billing cycle, not at {timing}", field=_FIELD)
     now = clock.now()
@@ -103,12 +103,26 @@ def of_edit(view: SubscriptionView, timing: Timing) -> datetime:
     return at
 
 
-def _this_second(view: SubscriptionView) -> datetime:
-    """Return when this second began, or the current phase where it began within it.
+def of_quantity(view: SubscriptionView, timing: Timing) -> datetime:
+    """Return when a quantity of an add-on begins to hold: any second in which the subscription runs, past ones too.
+
+    Raises:
+        InvalidInput: it does not run then.
+    """
+    now = clock.now()
+    if timing is NamedTiming.NEXT_BILLING_CYCLE:
+        return aligned_period_or_refuse(view, now).end
+    at = now if isinstance(timing, NamedTiming) else within_reach(timing, _FIELD)
+    if current_phase(view, at) is None:
+        raise invalid("the subscription does not run then", field=_FIELD)
+    return _second_of(view, at)
+
+
+def _second_of(view: SubscriptionView, at: datetime) -> datetime:
+    """Return when the second of `at` began, or the phase that runs then where it began within it.
 
     Billing counts in whole seconds and owes a fee for each version of an item that lasted at all. So what is replaced
     within the second of its beginning lasts no time, instead of costing a whole fee.
     """
-    now = clock.now()
-    phase = current_phase(view, now)
-    return whole_seconds(now) if phase is None else max(whole_seconds(now), phase.active_from)
+    phase = current_phase(view, at)
+    return whole_seconds(at) if phase is None else max(whole_seconds(at), phase.active_from)

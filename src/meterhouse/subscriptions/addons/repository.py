@@ -1,6 +1,7 @@
 """Queries on the add-ons of subscriptions."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import select
@@ -57,11 +58,20 @@ async def timelines(session: ReadSession, purchase_ids: Sequence[str]) -> dict[s
     return {one: instances(made) for one, made in changes.items()}
 
 
-async def in_use(session: ReadSession, namespace: str, subscription_id: str) -> bool:
-    """Tell whether the subscription has an add-on at any time, past or future."""
+async def giving(
+    session: ReadSession, namespace: str, subscription_id: str, *, since: datetime | None = None
+) -> list[str]:
+    """Return the ids of the purchases that give a subscription something at any time, past or future.
+
+    `since`: only at that instant or later.
+    """
     rows, _ = await listed(session, namespace, subscription_id, OLDEST_FIRST, None)
     found = await timelines(session, [row.id for row in rows])
-    return any(one.gives() for timeline in found.values() for one in timeline)
+
+    def counts(one: Instance) -> bool:
+        return one.gives() and (since is None or one.active_to is None or one.active_to > since)
+
+    return [purchase_id for purchase_id, timeline in found.items() if any(counts(one) for one in timeline)]
 
 
 async def add(session: WriteSession, row: SubscriptionAddonRow) -> None:

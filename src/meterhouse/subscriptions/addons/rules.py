@@ -4,31 +4,12 @@ from datetime import datetime
 
 from meterhouse.catalog.addons import InstanceType
 from meterhouse.catalog.planaddons import PlanAddon
-from meterhouse.kernel import clock
 from meterhouse.kernel.errors import invalid
-from meterhouse.subscriptions.billing_period import aligned_period_or_refuse
 from meterhouse.subscriptions.timeline import current_phase
-from meterhouse.subscriptions.timing import NamedTiming, Timing, within_reach
 from meterhouse.subscriptions.views import SubscriptionView
 
 # More than anybody buys; an amount that many times over is still calculated exactly everywhere.
 MAX_QUANTITY = 1_000_000_000
-
-
-def takes_effect(view: SubscriptionView, timing: Timing) -> datetime:
-    """Return when a quantity begins to hold: any instant at which the subscription runs, past ones included.
-
-    Raises:
-        InvalidInput: it does not run then.
-    """
-    if timing is NamedTiming.IMMEDIATE:
-        return clock.now()
-    if timing is NamedTiming.NEXT_BILLING_CYCLE:
-        return aligned_period_or_refuse(view, clock.now()).end
-    at = within_reach(timing, "$.timing")
-    if current_phase(view, at) is None:
-        raise invalid("the subscription does not run then", field="$.timing")
-    return at
 
 
 def check_quantity(link: PlanAddon, quantity: int, *, first: bool) -> None:

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+import structlog
+
 from meterhouse.catalog import plans
 from meterhouse.catalog.plans import Plan, PlanQuery, PlanStatus
 from meterhouse.catalog.prices import SettlementMode
@@ -11,6 +13,7 @@ from meterhouse.kernel import clock
 from meterhouse.kernel.db import ReadSession, WriteSession
 from meterhouse.kernel.errors import NotFound, invalid
 from meterhouse.subscriptions import links, timing
+from meterhouse.subscriptions.addons import repository as purchases
 from meterhouse.subscriptions.models import SubscriptionRow
 from meterhouse.subscriptions.service.cancel import end_at
 from meterhouse.subscriptions.service.create import CustomPlan, NewSubscription, PlanChoice, create
@@ -19,6 +22,8 @@ from meterhouse.subscriptions.service.update import locked
 from meterhouse.subscriptions.status import Command, require
 from meterhouse.subscriptions.timing import NamedTiming, Timing
 from meterhouse.subscriptions.views import PlanReference, SubscriptionView
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +162,9 @@ async def _follow(
 ) -> Changed:
     require(view, Command.CANCEL, clock.now())
     end = timing.of_change(view, timing_)
+    dropped = await purchases.giving(session, row.namespace, row.id, since=end)
+    if dropped:
+        log.info("add-ons end with their subscription", subscription=row.id, addons=dropped)
     await end_at(session, row, end)
     following = replace(following, timing=end, billing_anchor=following.billing_anchor or view.billing_anchor)
     begun = await create(session, row.namespace, following, credits_enabled=credits_enabled)
