@@ -43,9 +43,7 @@ def grant(given: Mapping[str, Any]) -> GrantTerms:
         ends_at=burndown.ends_at(expires, at(given["void"]) if "void" in given else None),
         rollover_min=Decimal(given.get("min", 0)),
         rollover_max=Decimal(given.get("max", given["amount"])),
-        recurrence=Recurrence(Duration.parse(INTERVALS[given["rec"][1]]), at(given["rec"][0]))
-        if "rec" in given
-        else None,
+        recurrence=recurrence,
         created_at=START + timedelta(seconds=int(given.get("seq", 0))),
     )
 
