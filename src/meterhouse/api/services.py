@@ -7,6 +7,7 @@ from typing import Any
 
 from meterhouse.billing.charges.service import Charges
 from meterhouse.billing.invoices.service import Invoices
+from meterhouse.billing.planmigrations.service import PlanMigrations
 from meterhouse.billing.profiles import Profiles
 from meterhouse.catalog import plans
 from meterhouse.catalog.features import FeatureUse, keep_meter
@@ -43,7 +44,7 @@ class Services:
             called after the change is committed.
         credits_enabled: whether customers have credit; without it charges are paid by invoice alone.
         charges: everything billable.
-        invoices, profiles: None on a server without billing.
+        invoices, profiles, plan_migrations: None on a server without billing.
         event_log: takes in usage events, at most `max_batch_events` a request.
         sink: stores them; None where another process does.
         meter_queries: answers meter queries.
@@ -80,4 +81,5 @@ class Services:
     subject_follower: SubjectFollower | None = None
     subscription_changed: Callable[[str, str, datetime | None], Awaitable[None]] | None = None
     invoices: Invoices | None = None
+    plan_migrations: PlanMigrations | None = None
     profiles: Profiles | None = None

@@ -22,6 +22,8 @@ from meterhouse.billing.collection import Collection
 from meterhouse.billing.invoices.creation import INVOICE_CREATED
 from meterhouse.billing.invoices.customer_guards import refuse_deletion
 from meterhouse.billing.invoices.service import Explain, Invoices
+from meterhouse.billing.planmigrations import jobs as plan_migration_jobs
+from meterhouse.billing.planmigrations.service import PlanMigrations
 from meterhouse.billing.profiles import Profiles
 from meterhouse.billing.sync import jobs as sync_jobs
 from meterhouse.billing.sync.customer_guards import settle_first
@@ -125,6 +127,7 @@ async def build(settings: Settings, backends: Backends, log: EventLog) -> Applic
         locked_namespaces=settings.namespace.locked,
     )
     charges.connect(invoices)
+    plan_migrations = PlanMigrations(db, charges, sync)
 
     worker = JobWorker(
         db,
@@ -132,6 +135,7 @@ async def build(settings: Settings, backends: Backends, log: EventLog) -> Applic
             *charge_jobs.handlers(db, charges),
             *credit_jobs.handlers(db),
             *sync_jobs.handlers(db, sync),
+            *plan_migration_jobs.handlers(plan_migrations),
             *metering_jobs.handlers(db, backends.clickhouse, log),
             JobHandler(INVOICE_CREATED, _refill(db, sync)),
             usage_changed.handler(db),
@@ -160,6 +164,7 @@ async def build(settings: Settings, backends: Backends, log: EventLog) -> Applic
         credits_enabled=settings.credits_enabled,
         charges=charges,
         invoices=invoices,
+        plan_migrations=plan_migrations,
         customer_guards=guards,
         subject_follower=_subject_follower(settings, guards),
         profiles=profiles,

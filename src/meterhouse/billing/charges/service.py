@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from meterhouse.billing.charges import advancing, changes, creation, engine, projections, reading
+from meterhouse.billing.charges import advancing, changes, creation, engine, forecast, projections, reading
 from meterhouse.billing.charges.edits import LineEdit, edit_line
+from meterhouse.billing.charges.forecast import DueCharge
 from meterhouse.billing.charges.intents import ChargeIntent
 from meterhouse.billing.charges.opened import open_charge, read
 from meterhouse.billing.charges.states import PublicStatus
@@ -164,6 +165,14 @@ class Charges:
     async def outstanding(self, session: ReadSession, namespace: str, customer_id: str) -> list[OutstandingCharge]:
         """Return what started, unfinished charges will still cost, for the live balance."""
         return await reading.outstanding(session, self.tools, namespace, customer_id)
+
+    async def due(self, session: ReadSession, namespace: str, subscription_id: str, until: datetime) -> list[DueCharge]:
+        """Return what the subscription's charges that are invoiced by `until` still come to, with the usage so far.
+
+        Raises:
+            BillingError: usage cannot be read or rated.
+        """
+        return await forecast.due(session, self.tools, namespace, subscription_id, until)
 
     async def list_charges(
         self,

@@ -1,0 +1,267 @@
+"""All subscriptions of a plan version go to another: what it would cost, that it does so, and what stops it."""
+
+import asyncio
+import random
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import text
+
+from tests.scenarios.conftest import NewWorld
+from tests.scenarios.world import World
+
+FEBRUARY = datetime(2025, 2, 15, tzinfo=UTC)
+
+
+def _plan(fee: str, unit: str) -> dict[str, Any]:
+    """A monthly fee in advance, and tokens in arrears."""
+    cards = [
+        {
+            "type": "flat_fee",
+            "key": "seat",
+            "name": "Seat",
+            "billingCadence": "P1M",
+            "price": {"type": "flat", "amount": fee, "paymentTerm": "in_advance"},
+        },
+        {
+            "type": "usage_based",
+            "key": "tokens",
+            "name": "Tokens",
+            "featureKey": "tokens",
+            "billingCadence": "P1M",
+            "price": {"type": "unit", "amount": unit},
+        },
+    ]
+    return {
+        "name": "Team",
+        "billingCadence": "P1M",
+        "phases": [{"key": "main", "name": "Main", "duration": None, "rateCards": cards}],
+    }
+
+
+def _lines(side: dict[str, Any]) -> list[tuple[str, str]]:
+    return [(line["name"], line["amount"]) for line in side["lines"]]
+
+
+class Company:
+    """A plan `team` of two versions; customers `c0`, `c1`, ... subscribed to the first, before the second came."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.customers: list[str] = []
+        self.subscriptions: list[str] = []
+        self.versions: list[str] = []
+
+    async def open(self, customers: int) -> None:
+        call = self.world.call
+        await self.world.catalog()
+        await self._version({"key": "team", "currency": "USD", **_plan("10", "0.02")})
+        for number in range(customers):
+            customer = await self.world.customer(f"c{number}")
+            body = {"customerId": customer, "plan": {"key": "team"}}
+            self.customers.append(customer)
+            self.subscriptions.append((await call("POST", "/api/v1/subscriptions", body, status=201))["id"])
+        await self._version({"key": "team", "currency": "USD", **_plan("12", "0.03")})
+
+    async def _version(self, body: dict[str, Any]) -> None:
+        made = await self.world.call("POST", "/api/v1/plans", body, status=201)
+        await self.world.call("POST", f"/api/v1/plans/{made['id']}/publish")
+        self.versions.append(made["id"])
+
+    @property
+    def path(self) -> str:
+        return f"/api/v3/meterhouse/plans/{self.versions[0]}/migrations"
+
+    async def begin(self, *, status: int = 202, **body: Any) -> Any:
+        return await self.world.call("POST", self.path, body, status=status)
+
+    async def read(self, migration: Any) -> Any:
+        return await self.world.call("GET", f"{self.path}/{migration['id']}")
+
+    async def outcomes(self, migration: Any, **params: Any) -> list[dict[str, Any]]:
+        params = {"page[size]": 100, **params}
+        found = await self.world.call("GET", f"{self.path}/{migration['id']}/subscriptions", params=params)
+        data: list[dict[str, Any]] = found["data"]
+        return data
+
+    async def running(self, customer: str) -> list[tuple[int, str | None]]:
+        """Version and end of the customer's live subscriptions, by start."""
+        found = await self.world.call("GET", f"/api/v1/customers/{customer}/subscriptions", params={"order": "ASC"})
+        return [(one["plan"]["version"], one.get("activeTo")) for one in found["items"]]
+
+    async def dump(self) -> Any:
+        """Every row of every table but those of migrations and jobs."""
+        skipped = {"plan_migrations", "plan_migration_subscriptions", "jobs"}
+        async with self.world.app.services.db.read() as session:
+            tables = await session.scalars(
+                text("SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1")
+            )
+            return {
+                table: (await session.scalars(text(f'SELECT to_jsonb(t)::text FROM "{table}" t ORDER BY 1'))).all()
+                for table in tables
+                if table not in skipped
+            }
+
+
+async def test_a_dry_run_foretells_the_next_invoice_and_changes_nothing(new_world: NewWorld) -> None:
+    async with new_world() as world:
+        company = Company(world)
+        await company.open(customers=2)
+        world.pass_time(timedelta(days=10))
+        await world.ingest(Decimal(1000), subject="c0-app")
+        world.pass_time(timedelta(hours=1))
+        await world.settle()
+        as_it_was = await company.dump()
+
+        migration = await company.begin(dry_run=True)
+        assert (migration["status"], migration["progress"]["pending"]) == ("pending", 2)
+        await world.app.worker.drain()
+
+        ended = await company.read(migration)
+        assert ended["status"] == "completed"
+        assert ended["progress"] == {"total": 2, "pending": 0, "previewed": 2, "migrated": 0, "failed": 0}
+        assert (ended["source"]["version"], ended["target"]["version"]) == (1, 2)
+        found = {one["subscription_id"]: one for one in await company.outcomes(migration)}
+        busy, idle = (found[one]["forecast"] for one in company.subscriptions)
+        # The period's usage stays at the old price; the next period's fee is the new one.
+        assert (busy["next_invoice_at"], busy["currency"]) == ("2025-02-15T00:00:00Z", "USD")
+        assert [(line["name"], line["amount"]) for line in busy["before"]["lines"]] == [
+            ("Tokens", "20"),
+            ("Seat", "10"),
+        ]
+        assert [(line["name"], line["amount"]) for line in busy["after"]["lines"]] == [("Tokens", "20"), ("Seat", "12")]
+        assert (busy["before"]["total"], busy["after"]["total"], busy["difference"]) == ("30", "32", "2")
+        assert (idle["before"]["total"], idle["after"]["total"], idle["difference"]) == ("10", "12", "2")
+        assert await company.dump() == as_it_was
+
+
+async def test_a_migration_at_once_ends_fees_and_usage_now(new_world: NewWorld) -> None:
+    async with new_world() as world:
+        company = Company(world)
+        await company.open(customers=1)
+        await world.settle()
+        # 31 days from 15 January: 15.5 days are exactly half.
+        world.pass_time(timedelta(days=15))
+        await world.ingest(Decimal(1000), subject="c0-app")
+        world.pass_time(timedelta(hours=12))
+        await world.settle()
+
+        preview = await company.begin(dry_run=True, timing="immediate")
+        await world.app.worker.drain()
+        (one,) = await company.outcomes(preview)
+        migration = await company.begin(timing="immediate")
+        await world.app.worker.drain()
+        (done,) = await company.outcomes(migration)
+        assert done["outcome"] == "migrated"
+        assert await company.running(company.customers[0]) == [(1, "2025-01-30T12:00:00Z"), (2, None)]
+
+        world.clock.at = FEBRUARY + timedelta(days=3)
+        await world.settle()
+        billed = sum(
+            Decimal(line["totals"]["amount"])
+            for invoice in await world.invoices(company.customers[0])
+            for line in invoice["lines"]
+            if datetime.fromisoformat(line["invoiceAt"]) > datetime(2025, 1, 15, tzinfo=UTC)
+        )
+        # 1,000 tokens at the old price, half a month of the new seat, and the new seat of the next month.
+        assert billed == Decimal("20") + Decimal("6") + Decimal("12") == Decimal(one["forecast"]["after"]["total"])
+        assert one["forecast"]["before"]["total"] == "30"
+
+
+async def test_what_cannot_be_migrated_is_named_and_does_not_stop_the_others(new_world: NewWorld) -> None:
+    async with new_world() as world:
+        company = Company(world)
+        await company.open(customers=3)
+        await world.settle()
+        cancel = f"/api/v1/subscriptions/{company.subscriptions[1]}/cancel"
+        await world.call("POST", cancel, {"timing": "next_billing_cycle"})
+
+        migration = await company.begin()
+        await world.app.worker.drain()
+        assert (await company.read(migration))["progress"] == {
+            "total": 3,
+            "pending": 0,
+            "previewed": 0,
+            "migrated": 2,
+            "failed": 1,
+        }
+        (failed,) = await company.outcomes(migration, outcome="failed")
+        assert failed["subscription_id"] == company.subscriptions[1]
+        assert "cancel" in failed["failure"]["message"]
+        assert await company.running(company.customers[0]) == [(1, "2025-02-15T00:00:00Z"), (2, None)]
+        assert await company.running(company.customers[1]) == [(1, "2025-02-15T00:00:00Z")]
+
+        # Nothing is left to migrate of those that were: they are canceled now, and so refused.
+        again = await company.begin()
+        await world.app.worker.drain()
+        assert (await company.read(again))["progress"]["failed"] == 3
+
+
+async def test_a_migration_goes_on_wherever_it_was_stopped(new_world: NewWorld) -> None:
+    async with new_world() as world:
+        company = Company(world)
+        await company.open(customers=12)
+        await world.settle()
+        migration = await company.begin()
+        payload = {"migration_id": migration["id"]}
+        migrations = world.app.services.plan_migrations
+        assert migrations is not None
+
+        moments = random.Random(7)
+        stops = 0
+        for _ in range(8):
+            work = asyncio.create_task(migrations.run(payload))
+            await asyncio.sleep(moments.uniform(0, 0.15))
+            work.cancel()
+            stops += (await asyncio.gather(work, return_exceptions=True))[0] is not None
+        assert stops > 0
+        # Two at a time do not get into each other's way either.
+        await asyncio.gather(migrations.run(payload), migrations.run(payload))
+        await world.settle()
+
+        assert (await company.read(migration))["progress"]["migrated"] == 12
+        assert (await company.read(migration))["status"] == "completed"
+        for customer in company.customers:
+            assert await company.running(customer) == [(1, "2025-02-15T00:00:00Z"), (2, None)]
+        world.clock.at = FEBRUARY + timedelta(days=2)
+        await world.settle()
+        for customer in company.customers:
+            lines = [line for invoice in await world.invoices(customer) for line in invoice["lines"]]
+            billed = sorted((line["invoiceAt"][:10], line["name"], line["totals"]["total"]) for line in lines)
+            assert billed == [("2025-01-15", "Seat", "10"), ("2025-02-15", "Seat", "12"), ("2025-02-15", "Tokens", "0")]
+
+
+async def test_a_canceled_migration_changes_nothing_more(new_world: NewWorld) -> None:
+    async with new_world() as world:
+        company = Company(world)
+        await company.open(customers=2)
+        migration = await company.begin()
+        await company.begin(status=409)
+        await company.begin(status=202, dry_run=True)
+        canceled = await world.call("POST", f"{company.path}/{migration['id']}/cancel")
+        assert canceled["status"] == "canceled"
+        await world.app.worker.drain()
+        assert (await company.read(migration))["progress"]["pending"] == 2
+        assert await company.running(company.customers[0]) == [(1, None)]
+        await world.call("POST", f"{company.path}/{migration['id']}/cancel", status=409)
+        listed = await world.call("GET", company.path)
+        assert [(one["dry_run"], one["status"]) for one in listed["data"]] == [(True, "completed"), (False, "canceled")]
+
+
+async def test_requests_that_make_no_sense_are_refused(new_world: NewWorld) -> None:
+    async with new_world() as world:
+        company = Company(world)
+        await company.open(customers=0)
+        unknown = "01G65Z755AFWAKHE12NY0CQ9FH"
+        await world.call("POST", f"/api/v3/meterhouse/plans/{unknown}/migrations", {}, status=404)
+        await world.call("GET", f"/api/v3/meterhouse/plans/{unknown}/migrations", status=404)
+        await world.call("GET", f"{company.path}/{unknown}", status=404)
+        for version, words in ((7, "has no version 7"), (1, "only go to a later version")):
+            refused = await company.begin(status=400, target_version=version)
+            assert words in refused["detail"]
+        await company.begin(status=400, timing="2025-03-01T00:00:00Z")
+        # A version without subscriptions is migrated at once.
+        empty = await company.begin()
+        await world.app.worker.drain()
+        assert (await company.read(empty))["status"] == "completed"
