@@ -10,9 +10,12 @@ from starlette.types import Receive, Scope, Send
 
 from meterhouse.api import problems
 from meterhouse.api.services import Services
-from meterhouse.api.v1 import features, info, plans
+from meterhouse.api.v1 import addons, features, info, plan_addons, plans
+from meterhouse.api.v3 import addons as v3_addons
 from meterhouse.api.v3 import currencies, defaults, taxcodes
 from meterhouse.api.v3 import features as v3_features
+from meterhouse.api.v3 import plan_addons as v3_plan_addons
+from meterhouse.api.v3 import plans as v3_plans
 from meterhouse.kernel.db import Database
 from tests.catalog.conftest import NS
 
@@ -25,8 +28,17 @@ def _application(version: problems.Version, *routers: APIRouter) -> FastAPI:
     return app
 
 
-FIRST = _application("v1", features.router, info.router, plans.router)
-THIRD = _application("v3", currencies.router, defaults.router, v3_features.router, taxcodes.router)
+FIRST = _application("v1", addons.router, features.router, info.router, plan_addons.router, plans.router)
+THIRD = _application(
+    "v3",
+    currencies.router,
+    defaults.router,
+    taxcodes.router,
+    v3_addons.router,
+    v3_features.router,
+    v3_plan_addons.router,
+    v3_plans.router,
+)
 
 
 async def _door(scope: Scope, receive: Receive, send: Send) -> None:

@@ -69,3 +69,12 @@ def labels_of(metadata: Mapping[str, str], annotations: Mapping[str, Any] | None
         if isinstance(value, str) and not name.startswith(_RESERVED)
     }
     return {**shown, **metadata}
+
+
+def well_formed(metadata: Mapping[str, str]) -> dict[str, str]:
+    """Return what of the metadata can be sent back as labels."""
+    return {
+        key: value
+        for key, value in metadata.items()
+        if _is_label(key) and _is_label(value) and not key.startswith(_RESERVED)
+    }

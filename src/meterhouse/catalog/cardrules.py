@@ -4,7 +4,7 @@ A critical issue keeps the card from being stored; a warning keeps its plan from
 order of section 6.1, and lists keep it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
 
 import orjson
@@ -22,6 +22,7 @@ from meterhouse.kernel.periods import Duration
 
 _HOUR_SECONDS = 3600
 _FULL_PERCENTAGE = Decimal(100)
+_MAX_CONFIG_LEVELS = 100  # what is shown as JSON is written by recursion; no configuration is that deep
 
 
 def warning(code: str, message: str, field: str | None) -> Issue:
@@ -59,6 +60,9 @@ def _issues(card: RateCard, path: str) -> Iterator[Issue]:
         yield from _template_issues(card.entitlement_template, f"{path}.entitlementTemplate")
     if card.price is not None:
         yield from price_issues(card.price, f"{path}.price")
+        if card.kind == "flat_fee" and not isinstance(card.price, FlatPrice):
+            message = "a price by usage needs a billing cadence" if card.billing_cadence is None else "a fee is flat"
+            yield Issue("", message, f"{path}.price")
         if card.feature_key is None and not isinstance(card.price, FlatPrice):
             message = "a price by usage needs a feature"
             yield warning("usage_based_price_with_no_feature", message, f"{path}.featureKey")
@@ -72,13 +76,29 @@ def _issues(card: RateCard, path: str) -> Iterator[Issue]:
 
 def _template_issues(template: EntitlementTemplate, path: str) -> Iterator[Issue]:
     if isinstance(template, StaticEntitlementTemplate):
-        try:
-            orjson.loads(template.config)
-        except ValueError:
-            message = "the configuration is not valid JSON"
-            yield Issue("entitlement_template_invalid_json_config", message, f"{path}.config")
+        fault = _config_fault(template.config)
+        if fault is not None:
+            yield Issue("entitlement_template_invalid_json_config", fault, f"{path}.config")
     elif isinstance(template, MeteredEntitlementTemplate):
         yield from _metered_issues(template, path)
+
+
+def _config_fault(config: str) -> str | None:
+    try:
+        level = [orjson.loads(config)]
+    except ValueError:
+        return "the configuration is not valid JSON"
+    for _ in range(_MAX_CONFIG_LEVELS):
+        level = [inner for value in level for inner in _parts(value)]
+        if not level:
+            return None
+    return f"the configuration is nested deeper than {_MAX_CONFIG_LEVELS} levels"
+
+
+def _parts(value: object) -> Iterable[object]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 def _metered_issues(template: MeteredEntitlementTemplate, path: str) -> Iterator[Issue]:

@@ -2,17 +2,28 @@
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field
 
 from meterhouse.api.deps import Namespace, Read, ServicesDep, Write
 from meterhouse.api.paging import V1Page, V1Paging
-from meterhouse.api.problems import InvalidParameterError, errors
-from meterhouse.api.v1.ratecards import RateCard, rate_card_of, rate_card_value, refuse_beyond_v1
+from meterhouse.api.problems import errors
+from meterhouse.api.v1.ratecards import RateCard, rate_card_of, rate_card_value
+from meterhouse.api.v1.versions import (
+    KEY_VERSION_PARAMETER,
+    Order,
+    OrderBy,
+    VersionMembers,
+    errors_of,
+    id_or_key_path,
+    id_path,
+    key_versions,
+    refuse_beyond_v1,
+    sorts_of,
+)
 from meterhouse.api.wire import (
-    KEY_PATTERN,
     CurrencyCode,
     Description,
     Instant,
@@ -27,16 +38,12 @@ from meterhouse.catalog import planaddons, plans
 from meterhouse.catalog.plans import PlanQuery, PlanStatus
 from meterhouse.catalog.prices import SettlementMode
 from meterhouse.kernel import clock
-from meterhouse.kernel.conditions import Sort
 from meterhouse.kernel.db import ReadSession
 from meterhouse.kernel.errors import Issue
 
 router = APIRouter(tags=["Product Catalog"])
 
-_ULID = r"[0-7][0-9A-HJKMNP-TV-Za-hjkmnp-tv-z]{25}"
-
-PlanId = Annotated[str, Path(alias="planId", pattern=f"^{_ULID}$", description="The id of a plan version.")]
-_ID_OR_KEY = {"pattern": f"{KEY_PATTERN}|^{_ULID}$", "min_length": 1, "max_length": 64}
+PlanId = Annotated[str, id_path("planId", "a plan version")]
 
 
 class Alignment(V1Model):
@@ -137,23 +144,7 @@ class PlanReplaceUpdate(_PlanInput):
         )
 
 
-class PlanValidationError(V1Model):
-    """Something that has to be put right before the plan can be published."""
-
-    field: str = Field(description="A path in the plan; empty where no single place is at fault.")
-    code: str
-    message: str
-    attributes: Opt[dict[str, Any]] = None
-
-    @classmethod
-    def of(cls, issue: Issue) -> "PlanValidationError":
-        """Show an issue."""
-        return cls(
-            field=issue.field or "", code=issue.code, message=issue.message, attributes=dict(issue.attributes) or None
-        )
-
-
-class Plan(V1Model):
+class Plan(VersionMembers):
     """A plan version."""
 
     id: Ulid
@@ -169,11 +160,8 @@ class Plan(V1Model):
     billing_cadence: ISODuration
     pro_rating_config: ProRatingConfig
     settlement_mode: SettlementMode
-    effective_from: Opt[Instant] = Field(None, description="When the version became, or becomes, active.")
-    effective_to: Opt[Instant] = Field(None, description="When it was archived.")
     status: PlanStatus
     phases: list[PlanPhase]
-    validation_errors: Opt[list[PlanValidationError]] = None
 
     @classmethod
     def of(cls, plan: plans.Plan, issues: Iterable[Issue], at: datetime) -> "Plan":
@@ -196,7 +184,7 @@ class Plan(V1Model):
             effective_to=plan.effective_to,
             status=plans.status(plan, at),
             phases=[PlanPhase.of(phase) for phase in plan.phases],
-            validation_errors=[PlanValidationError.of(issue) for issue in issues] or None,
+            validation_errors=errors_of(issues),
         )
 
 
@@ -217,34 +205,12 @@ async def create_plan(body: PlanCreate, session: Write, namespace: Namespace, se
     return await _shown(session, plan)
 
 
-def _key_versions(request: Request) -> dict[str, list[int]]:
-    """Read `keyVersion[key]=version`; a key may come several times."""
-    prefix = "keyVersion["
-    versions: dict[str, list[int]] = {}
-    for name, value in request.query_params.multi_items():
-        if name.startswith(prefix) and name.endswith("]"):
-            if not (value.isascii() and value.isdecimal() and len(value) < 10):
-                raise InvalidParameterError(name, "must be a version number", rule="type")
-            versions.setdefault(name.removeprefix(prefix)[:-1], []).append(int(value))
-    return versions
-
-
-_KEY_VERSION_PARAMETER = {
-    "name": "keyVersion",
-    "in": "query",
-    "required": False,
-    "style": "deepObject",
-    "description": "Versions of keys, as `keyVersion[key]=version`.",
-    "schema": {"type": "object", "additionalProperties": {"type": "array", "items": {"type": "integer"}}},
-}
-
-
 @router.get(
     "/api/v1/plans",
     operation_id="listPlans",
     summary="List plans",
     responses=errors("v1", 400, 401, 403, 412, 500, 503),
-    openapi_extra={"parameters": [_KEY_VERSION_PARAMETER]},
+    openapi_extra={"parameters": [KEY_VERSION_PARAMETER]},
 )
 async def list_plans(
     request: Request,
@@ -256,20 +222,20 @@ async def list_plans(
     key: Annotated[list[ResourceKey] | None, Query(description="Keys, with all their versions.")] = None,
     status: Annotated[list[PlanStatus] | None, Query(description="Statuses to show; all when left out.")] = None,
     currency: Annotated[list[CurrencyCode] | None, Query(description="Currencies.")] = None,
-    order: Literal["ASC", "DESC"] | None = None,
-    order_by: Annotated[Literal["id", "key", "version", "created_at", "updated_at"], Query(alias="orderBy")] = "id",
+    order: Order = None,
+    order_by: OrderBy = "id",
 ) -> V1Page[Plan]:
     """List plan versions that match any of id, key, key version and currency; the newest first."""
     query = PlanQuery(
         ids=ids or (),
         keys=key or (),
-        key_versions=_key_versions(request),
+        key_versions=key_versions(request),
         currencies=currency or (),
         statuses=status or (),
         match_any=True,
         include_deleted=include_deleted,
         only_v1=True,
-        sorts=[Sort(order_by, order == "DESC" or (order is None and order_by == "id"))],
+        sorts=sorts_of(order_by, order),
         page=page,
     )
     found = await plans.list_plans(session, namespace, query)
@@ -284,7 +250,7 @@ async def list_plans(
     responses=errors("v1", 400, 401, 403, 404, 412, 500, 503),
 )
 async def get_plan(
-    plan_id: Annotated[str, Path(alias="planId", description="The id of a version, or a key.", **_ID_OR_KEY)],
+    plan_id: Annotated[str, id_or_key_path("planId", "a plan version")],
     session: Read,
     namespace: Namespace,
     include_latest: Annotated[
@@ -363,7 +329,7 @@ async def archive_plan(plan_id: PlanId, session: Write, namespace: Namespace) ->
     responses=errors("v1", 400, 401, 403, 404, 412, 500, 503),
 )
 async def next_plan(
-    id_or_key: Annotated[str, Path(alias="planIdOrKey", description="The id of a version, or a key.", **_ID_OR_KEY)],
+    id_or_key: Annotated[str, id_or_key_path("planIdOrKey", "a plan version")],
     session: Write,
     namespace: Namespace,
 ) -> Plan:

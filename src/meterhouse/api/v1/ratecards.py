@@ -14,9 +14,6 @@ from pydantic import Field, TypeAdapter, WithJsonSchema
 from meterhouse.api.wire import Description, ISODuration, JSONNumber, Name, Numeric, Opt, ResourceKey, Ulid, V1Model
 from meterhouse.catalog import prices, ratecards
 from meterhouse.catalog.prices import PaymentTerm, TierMode
-from meterhouse.catalog.versions import Version
-from meterhouse.kernel.errors import InvalidInput, Issue
-from meterhouse.kernel.money import is_fiat
 
 
 class FlatPriceWithPaymentTerm(V1Model):
@@ -315,21 +312,3 @@ def rate_card_value(card: RateCard) -> ratecards.RateCard:
         tax_config=_each(card.tax_config, TaxConfig.to_value),
         entitlement_template=_each(card.entitlement_template, template_value),
     )
-
-
-def refuse_beyond_v1(version: Version) -> None:
-    """Refuse a plan or add-on that v1 cannot express (catalog section 8.4).
-
-    Raises:
-        InvalidInput: it converts units, or has a currency that v1 does not know.
-    """
-    cards = [card for _, card in version.placed_cards()]
-    checks = (
-        ("unit_config_not_representable", any(card.unit_conversion is not None for card in cards)),
-        ("currency_not_representable", not is_fiat(version.currency)),
-        ("rate_card_currency_not_representable", any(card.currency is not None for card in cards)),
-    )
-    for code, found in checks:
-        if found:
-            message = f"{version.key} version {version.version} uses what only API v3 can show"
-            raise InvalidInput(message, issues=[Issue(code, message)])

@@ -10,11 +10,15 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from meterhouse.api.wire import JSONNumber, Numeric, Opt, Ulid, V3Model
+from meterhouse.api.wire import CurrencyCode, JSONNumber, Numeric, Opt, Ulid, V3Model
 from meterhouse.catalog import prices
 from meterhouse.catalog.prices import Discounts, PaymentTerm, Price, TaxConfig, TierMode, UnitConversion
 
 _FULL = 100
+_MAX_PRECISION = 30  # more decimals than any meter counts with; bounds what rating calculates with
+
+# The code of a fiat or of a custom currency.
+BillingCurrencyCode = CurrencyCode | Annotated[str, StringConstraints(min_length=4, max_length=24)]
 
 
 class BillingPriceFree(V3Model):
@@ -92,7 +96,9 @@ class BillingUnitConfig(V3Model):
     operation: Literal["divide", "multiply"]
     conversion_factor: Numeric
     rounding: Opt[Literal["none", "ceiling", "floor", "half_up"]] = Field(None, description="`none` when left out.")
-    precision: Opt[int] = Field(None, description="Decimals that rounding keeps; 0 when left out.")
+    precision: Opt[Annotated[int, Field(ge=0, le=_MAX_PRECISION)]] = Field(
+        None, description="Decimals that rounding keeps; 0 when left out."
+    )
     display_unit: Opt[str] = Field(None, description="Name of the converted unit.")
 
     @classmethod
@@ -138,10 +144,12 @@ class ShownPrice:
 
 def shown(price: Price | None, conversion: UnitConversion | None = None) -> ShownPrice:
     """Show a price, or its absence, with all that v3 keeps beside it."""
+    # A conversion without a price by usage has no effect, but a draft may have it, with a warning.
+    kept = BillingUnitConfig.of(conversion) if conversion else None
     if price is None:
-        return ShownPrice(BillingPriceFree(type="free"), None, None, None)
+        return ShownPrice(BillingPriceFree(type="free"), kept, None, None)
     if isinstance(price, prices.FlatPrice):
-        return ShownPrice(BillingPriceFlat(type="flat", amount=price.amount), None, None, price.payment_term)
+        return ShownPrice(BillingPriceFlat(type="flat", amount=price.amount), kept, None, price.payment_term)
     return ShownPrice(_usage_price(price), _unit_config(price, conversion), _commitments(price), None)
 
 

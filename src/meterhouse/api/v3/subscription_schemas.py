@@ -1,19 +1,11 @@
 """The v3 schemas of subscriptions."""
 
-from typing import Annotated, Any, Literal
+from typing import Literal
 
-import orjson
 from pydantic import Field
 
 from meterhouse.api.labels import Labels, ShownLabels, labels_of, metadata_of
-from meterhouse.api.v3.prices import (
-    BillingPrice,
-    BillingRateCardDiscounts,
-    BillingSpendCommitments,
-    BillingUnitConfig,
-    TaxCodeReference,
-    shown,
-)
+from meterhouse.api.v3.ratecards import BillingRateCard
 from meterhouse.api.v3.references import ClosedPeriod
 from meterhouse.api.wire import (
     CurrencyCode,
@@ -21,15 +13,13 @@ from meterhouse.api.wire import (
     ExternalKey,
     Instant,
     ISODuration,
-    JSONNumber,
     Name,
     Opt,
     ResourceKey,
     Ulid,
     V3Model,
 )
-from meterhouse.catalog import ratecards
-from meterhouse.catalog.prices import PaymentTerm, SettlementMode, TaxConfig
+from meterhouse.catalog.prices import SettlementMode
 from meterhouse.kernel import clock
 from meterhouse.kernel.ids import made_at
 from meterhouse.subscriptions.billing_period import aligned_period
@@ -40,111 +30,6 @@ from meterhouse.subscriptions.timing import NamedTiming
 from meterhouse.subscriptions.views import ItemVersion, PhaseView, SubscriptionView
 
 CostBasisMode = Literal["dynamic", "pinned"]
-
-
-class FeatureReference(V3Model):
-    """Names a feature."""
-
-    id: Ulid
-
-
-class BillingRateCardTaxConfig(V3Model):
-    """How a price is taxed."""
-
-    behavior: Opt[Literal["inclusive", "exclusive"]] = None
-    code: TaxCodeReference
-
-    @classmethod
-    def of(cls, config: TaxConfig | None) -> "BillingRateCardTaxConfig | None":
-        """Show a tax config, or None where it names no tax code."""
-        if config is None or config.tax_code_id is None:
-            return None
-        return cls(behavior=config.behavior, code=TaxCodeReference(id=config.tax_code_id))
-
-
-class BillingRateCardMeteredEntitlement(V3Model):
-    """Access limited by usage."""
-
-    type: Literal["metered"]
-    is_soft_limit: bool = False
-    limit: Opt[JSONNumber] = Field(None, description="How many units are granted at the start of every usage period.")
-    usage_period: Opt[ISODuration] = None
-
-
-class BillingRateCardStaticEntitlement(V3Model):
-    """Access with a configuration, which is any JSON."""
-
-    type: Literal["static"]
-    config: Any
-
-
-class BillingRateCardBooleanEntitlement(V3Model):
-    """Access or no access."""
-
-    type: Literal["boolean"]
-
-
-BillingRateCardEntitlement = Annotated[
-    BillingRateCardMeteredEntitlement | BillingRateCardStaticEntitlement | BillingRateCardBooleanEntitlement,
-    Field(discriminator="type"),
-]
-
-
-def _entitlement(template: ratecards.EntitlementTemplate | None) -> BillingRateCardEntitlement | None:
-    match template:
-        case None:
-            return None
-        case ratecards.MeteredEntitlementTemplate():
-            return BillingRateCardMeteredEntitlement(
-                type="metered",
-                is_soft_limit=template.is_soft_limit,
-                limit=template.issue_after_reset,
-                usage_period=template.usage_period,
-            )
-        case ratecards.StaticEntitlementTemplate():
-            return BillingRateCardStaticEntitlement(type="static", config=orjson.loads(template.config))
-        case ratecards.BooleanEntitlementTemplate():
-            return BillingRateCardBooleanEntitlement(type="boolean")
-
-
-class BillingRateCard(V3Model):
-    """What an item costs, how often, and which access it gives."""
-
-    name: Name
-    description: Opt[Description] = None
-    labels: ShownLabels
-    key: ResourceKey
-    feature: Opt[FeatureReference] = None
-    currency: Opt[str] = None
-    billing_cadence: Opt[ISODuration] = Field(None, description="Absent for a fee charged once.")
-    price: BillingPrice
-    unit_config: Opt[BillingUnitConfig] = None
-    payment_term: Opt[PaymentTerm] = None
-    commitments: Opt[BillingSpendCommitments] = None
-    discounts: Opt[BillingRateCardDiscounts] = None
-    tax_config: Opt[BillingRateCardTaxConfig] = None
-    entitlement: Opt[BillingRateCardEntitlement] = None
-
-    @classmethod
-    def of(cls, card: ratecards.RateCard) -> "BillingRateCard":
-        """Show a rate card."""
-        price = shown(card.price, card.unit_conversion)
-        return cls(
-            name=card.name,
-            description=card.description,
-            labels=labels_of(card.metadata or {}),
-            key=card.key,
-            feature=FeatureReference(id=card.feature_id) if card.feature_id else None,
-            currency=card.currency,
-            billing_cadence=card.billing_cadence,
-            price=price.price,
-            unit_config=price.unit_config,
-            payment_term=price.payment_term,
-            commitments=price.commitments,
-            discounts=BillingRateCardDiscounts.of(card.discounts),
-            tax_config=BillingRateCardTaxConfig.of(card.tax_config),
-            entitlement=_entitlement(card.entitlement_template),
-        )
 
 
 class BillingSubscriptionItem(V3Model):
