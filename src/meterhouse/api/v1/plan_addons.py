@@ -14,9 +14,9 @@ from meterhouse.api.v1.addons import Addon
 from meterhouse.api.v1.versions import (
     KEY_VERSION_PARAMETER,
     AnyUlid,
+    CatalogValidationError,
     Order,
     OrderBy,
-    ValidationError,
     errors_of,
     id_or_key_path,
     key_versions,
@@ -83,7 +83,7 @@ class PlanAddon(V1Model):
     addon: Addon
     from_plan_phase: str
     max_quantity: Opt[int] = None
-    validation_errors: Opt[list[ValidationError]] = None
+    validation_errors: Opt[list[CatalogValidationError]] = None
 
     @classmethod
     def of(cls, assignment: planaddons.PlanAddon, issues: Iterable[Issue], at: datetime) -> "PlanAddon":

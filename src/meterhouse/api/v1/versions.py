@@ -63,7 +63,7 @@ def key_versions(request: Request) -> dict[str, list[int]]:
     return versions
 
 
-class ValidationError(V1Model):
+class CatalogValidationError(V1Model):
     """Something that has to be put right before it can be published."""
 
     field: str = Field(description="A path in the resource; empty where no single place is at fault.")
@@ -72,10 +72,10 @@ class ValidationError(V1Model):
     attributes: Opt[dict[str, Any]] = None
 
 
-def errors_of(issues: Iterable[Issue]) -> list[ValidationError] | None:
+def errors_of(issues: Iterable[Issue]) -> list[CatalogValidationError] | None:
     """Show issues, None where there are none."""
     shown = [
-        ValidationError(
+        CatalogValidationError(
             field=issue.field or "", code=issue.code, message=issue.message, attributes=dict(issue.attributes) or None
         )
         for issue in issues
@@ -88,7 +88,7 @@ class VersionMembers(V1Model):
 
     effective_from: Opt[Instant] = Field(None, description="When the version became, or becomes, active.")
     effective_to: Opt[Instant] = Field(None, description="When it was archived.")
-    validation_errors: Opt[list[ValidationError]] = None
+    validation_errors: Opt[list[CatalogValidationError]] = None
 
 
 def refuse_beyond_v1(version: Version) -> None:
