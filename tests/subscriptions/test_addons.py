@@ -13,7 +13,7 @@ from meterhouse.customers import service as customers
 from meterhouse.customers.customer import Customer
 from meterhouse.kernel import clock
 from meterhouse.kernel.db import Database
-from meterhouse.kernel.errors import Conflict, DomainError, Forbidden, InvalidInput, NotFound
+from meterhouse.kernel.errors import Conflict, Forbidden, InvalidInput, NotFound
 from meterhouse.subscriptions import service
 from meterhouse.subscriptions.addons import service as purchases
 from meterhouse.subscriptions.addons.instances import Instance, quantity_at
@@ -173,32 +173,22 @@ async def test_a_subscription_with_addons_is_not_edited_and_leaves_them_behind(
     assert [amount for _, _, amount in amounts(changed.next)] == ["10"]
 
 
-@pytest.mark.parametrize(
-    ("quantity", "timing", "kind", "message"),
-    [
-        (0, NOW, InvalidInput, "from 1 to 5"),
-        (6, NOW, InvalidInput, "from 1 to 5"),
-        (1, at("2025-03-31"), InvalidInput, "does not run then"),
-        (1, at("2300-01-01"), InvalidInput, "100 years"),
-        (1, at("2025-04-05"), InvalidInput, "offered from phase full"),
-        (1, NOW, InvalidInput, "offered from phase full"),
-    ],
-)
-async def test_what_the_plan_does_not_offer_is_refused(
-    db: Database,
-    metered: None,
-    subscribe: Subscribe,
-    quantity: int,
-    timing: Timing,
-    kind: type[DomainError],
-    message: str,
-) -> None:
+async def test_what_the_plan_does_not_offer_is_refused(db: Database, metered: None, subscribe: Subscribe) -> None:
     made = await addon(db, "extra_seats", flat("30"))
     phases = [phase(flat("1"), key="trial", duration="P2M"), phase(flat("100"), key="full")]
     await plan_with(db, phases, made, from_plan_phase="full", max_quantity=5)
     plain = await subscribe("2025-04-01")
-    with pytest.raises(kind, match=message):
-        await buy(db, plain, made, "2025-04-10", quantity, timing)
+    refusals: list[tuple[int, Timing, str]] = [
+        (0, NOW, "from 1 to 5"),
+        (6, NOW, "from 1 to 5"),
+        (1, at("2025-03-31"), "does not run then"),
+        (1, at("2300-01-01"), "100 years"),
+        (1, at("2025-04-05"), "offered from phase full"),
+        (1, NOW, "offered from phase full"),
+    ]
+    for quantity, timing, message in refusals:
+        with pytest.raises(InvalidInput, match=message):
+            await buy(db, plain, made, "2025-04-10", quantity, timing)
     bought = await buy(db, plain, made, "2025-04-10", 5, at("2025-06-01"))
     assert amounts(bought.subscription) == [
         (at("2025-04-01"), at("2025-06-01"), "1"),
