@@ -177,6 +177,11 @@ def test_the_plans_cadence_is_one_of_a_literal_list(cadence: str) -> None:
             ["unit_config_requires_usage_based_price"],
         ),
         ({"unit_conversion": UnitConversion(operation="divide", conversion_factor=Decimal(0))}, [""]),
+        ({"kind": "flat_fee"}, [""]),
+        (
+            {"entitlement_template": StaticEntitlementTemplate(config="[" * 101 + "]" * 101)},
+            ["entitlement_template_invalid_json_config"],
+        ),
         ({"cadence": "PT0S"}, ["billing_cadence_invalid_value", "billing_cadence_invalid_value"]),
         ({"cadence": "PT30M"}, ["billing_cadence_invalid_value"]),
         ({"cadence": None}, ["billing_cadence_invalid_value", "billing_cadence_invalid_value"]),
