@@ -1,28 +1,13 @@
 """Reading billing profiles over v1 (billing section 2.3)."""
 
-from collections.abc import AsyncIterator
-
 import httpx
 import pytest
 from sqlalchemy import func, update
 
-from meterhouse.api.app import create_v1
-from meterhouse.api.services import Services
-from meterhouse.billing.profiles import Profiles
 from meterhouse.billing.profiles.models import ProfileRow
 from meterhouse.kernel.db import Database
-
-PATH = "/api/v1/billing/profiles"
-UNKNOWN = "01ARZ3NDEKTSV4RRFFQ69G5FAV"
-
-
-@pytest.fixture
-async def http(db: Database, profiles: Profiles) -> AsyncIterator[httpx.AsyncClient]:
-    app = create_v1()
-    app.state.services = Services(db=db, namespace="acme", profiles=profiles)
-    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
-        yield client
+from tests.billing_profiles.conftest import UNKNOWN
+from tests.billing_profiles.conftest import V1 as PATH
 
 
 async def test_a_fresh_namespace_lists_its_default_profile(http: httpx.AsyncClient) -> None:
@@ -50,7 +35,16 @@ async def test_a_fresh_namespace_lists_its_default_profile(http: httpx.AsyncClie
         "tax": {"enabled": True, "enforced": False},
     }
     assert not {"deletedAt", "description", "metadata"} & profile.keys()
-    assert (await http.get(f"{PATH}/{profile['id']}", params={"expand": "apps"})).json() == profile
+    assert (await http.get(f"{PATH}/{profile['id']}")).json() == profile
+    whole = (await http.get(f"{PATH}/{profile['id']}", params={"expand": "apps"})).json()
+    sandbox = whole["apps"]["payment"]
+    assert (sandbox["id"], sandbox["type"], sandbox["status"]) == (app["id"], "sandbox", "ready")
+    assert sandbox["listing"]["installMethods"] == ["no_credentials_required"]
+    assert [one["key"] for one in sandbox["listing"]["capabilities"]] == [
+        "sandbox_calculate_tax",
+        "sandbox_invoice_customer",
+        "sandbox_collect_payment",
+    ]
 
 
 async def test_deleted_profiles(http: httpx.AsyncClient, db: Database) -> None:

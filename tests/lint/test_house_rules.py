@@ -18,8 +18,8 @@ CLOCK = "kernel/clock.py"
 # The only place that ends transactions.
 DATABASE = "kernel/db.py"
 
-# Modules with queries that are no repositories, because the kernel's few tables have one module each.
-KERNEL_QUERIES = ("kernel/jobs.py", "kernel/worker.py", "kernel/testclock.py")
+# Modules with queries that are no repositories: the kernel's few tables have one module each, and pages are read alike.
+KERNEL_QUERIES = ("kernel/jobs.py", "kernel/worker.py", "kernel/testclock.py", "kernel/paged.py")
 
 # Where money and quantities are handled.
 MONEY = ("billing/", "ledger/", "credits/", "catalog/", "kernel/money.py", "api/v1/", "api/v3/")

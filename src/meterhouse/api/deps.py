@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 from fastapi import Depends, Request
 
 from meterhouse.kernel.db import ReadSession, WriteSession
+from meterhouse.kernel.errors import FeatureDisabled
 
 if TYPE_CHECKING:
     from meterhouse.api.services import Services
+    from meterhouse.billing.profiles import Profiles
 
 
 def services(request: Request) -> "Services":
@@ -20,6 +22,18 @@ def services(request: Request) -> "Services":
 def namespace(request: Request) -> str:
     """Return the tenant of the request. The open server has one, from its settings."""
     found: str = request.app.state.services.namespace
+    return found
+
+
+def profiles(request: Request) -> "Profiles":
+    """Return the billing profiles.
+
+    Raises:
+        FeatureDisabled: the server does no billing.
+    """
+    found: Profiles | None = request.app.state.services.profiles
+    if found is None:
+        raise FeatureDisabled("billing is not part of this server")
     return found
 
 
@@ -38,3 +52,4 @@ Read = Annotated[ReadSession, Depends(_read, scope="function")]
 Write = Annotated[WriteSession, Depends(_write, scope="function")]
 Namespace = Annotated[str, Depends(namespace)]
 ServicesDep = Annotated["Services", Depends(services)]
+ProfilesDep = Annotated["Profiles", Depends(profiles)]

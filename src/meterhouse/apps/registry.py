@@ -1,8 +1,10 @@
 """Which apps a namespace has; the sandbox app is installed by itself (apps section 1)."""
 
+from collections.abc import Collection
 from typing import Literal, cast
 
 from meterhouse.apps import repository
+from meterhouse.apps.app import App
 from meterhouse.apps.models import AppRow
 from meterhouse.billing.ports import AppRef
 from meterhouse.kernel import locks
@@ -29,6 +31,11 @@ class InstalledApps:
         """Return an app that is installed, None for an unknown or uninstalled one."""
         row = await repository.installed(session, namespace, app_id)
         return None if row is None else _reference(row)
+
+
+async def apps_by_id(session: ReadSession, namespace: str, ids: Collection[str]) -> dict[str, App]:
+    """Return the apps of these ids, uninstalled ones too, by id; unknown ids are left out."""
+    return {row.id: App.of(row) for row in await repository.by_ids(session, namespace, list(ids))}
 
 
 def _reference(row: AppRow) -> AppRef:

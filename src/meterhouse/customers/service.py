@@ -33,6 +33,7 @@ __all__ = [
     "get",
     "get_by_id_or_key",
     "get_live",
+    "hold_live",
     "list_customers",
     "set_currency",
     "update",
@@ -115,6 +116,16 @@ async def get_live(session: ReadSession, namespace: str, id_or_key: str) -> Cust
     if customer.deleted_at is not None:
         raise CustomerDeleted(customer.id)
     return customer
+
+
+async def hold_live(session: WriteSession, namespace: str, customer_id: str) -> Customer:
+    """Return a customer that can be acted on, and keep it from changes and deletion until the transaction ends.
+
+    Raises:
+        NotFound, CustomerDeleted: the customer is not there.
+    """
+    await lock(session, "customer", namespace, customer_id, "subscription")
+    return (await _customers(session, [await _locked(session, namespace, customer_id)]))[0]
 
 
 async def find_many(session: ReadSession, namespace: str, ids: Collection[str]) -> dict[str, Customer]:

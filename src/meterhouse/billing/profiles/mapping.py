@@ -8,6 +8,7 @@ from meterhouse.billing.profiles.models import OverrideRow, ProfileRow
 from meterhouse.billing.profiles.values import (
     Alignment,
     CollectionMethod,
+    Override,
     Profile,
     ProrationMode,
     Supplier,
@@ -55,7 +56,12 @@ def to_profile(row: ProfileRow) -> Profile:
     )
 
 
-def to_override(row: OverrideRow) -> WorkflowOverride:
+def to_override(row: OverrideRow) -> Override:
+    """Read what ties a customer to a profile."""
+    return Override(row.customer_id, row.profile_id, row.created_at, row.updated_at)
+
+
+def to_workflow_override(row: OverrideRow) -> WorkflowOverride:
     """Read the workflow settings that a customer has different."""
     alignment = _alignment(row.collection_anchor, row.collection_anchor_interval)
     return WorkflowOverride(

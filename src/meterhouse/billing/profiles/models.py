@@ -103,3 +103,18 @@ class OverrideRow(Timestamps, SoftDelete, Base):
     progressive_billing: Mapped[bool | None]
     default_tax_config: Mapped[JSONObject | None] = mapped_column(JSONB(none_as_null=True))
     collection_method: Mapped[str | None]
+
+
+OVERRIDE_SETTINGS = (
+    "collection_alignment",
+    "collection_anchor",
+    "collection_anchor_interval",
+    "collection_interval",
+    "auto_advance",
+    "draft_period",
+    "due_after",
+    "progressive_billing",
+    "default_tax_config",
+    "collection_method",
+)
+"""The columns of an override beside the profile it pins to."""

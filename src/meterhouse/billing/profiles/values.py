@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Literal
 
 from meterhouse.catalog.prices import TaxConfig
-from meterhouse.customers.customer import Address
+from meterhouse.customers.customer import Address, Customer
 from meterhouse.kernel.periods import Duration, Recurrence
 
 ProrationMode = Literal["bill_actual_period", "bill_full_period"]
@@ -121,3 +121,43 @@ def built_in(namespace: str, app_id: str = "") -> Profile:
         supplier=Supplier(name="OpenMeter", address=Address(country="US")),
         workflow=Workflow(),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileInput:
+    """What a profile is made from, or replaced by; its apps are chosen once (`AppChoice`)."""
+
+    name: str
+    supplier: Supplier
+    workflow: Workflow
+    default: bool
+    description: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class AppChoice:
+    """The apps of a profile; only one app for everything is possible."""
+
+    tax: str
+    invoicing: str
+    payment: str
+
+
+@dataclass(frozen=True, slots=True)
+class Override:
+    """What ties a customer to a profile; `profile_id` None follows the default one."""
+
+    customer_id: str
+    profile_id: str | None
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class CustomerProfile:
+    """How a customer is billed: the profile with the override applied, and the override where there is one."""
+
+    customer: Customer
+    profile: Profile
+    override: Override | None

@@ -2,8 +2,9 @@
 
 from fastapi import APIRouter
 
-from meterhouse.api.v1.billing import invoices, profiles
+from meterhouse.api.v1.billing import customer_overrides, invoices, profiles
 
 router = APIRouter(tags=["Billing"])
 router.include_router(invoices.router)
 router.include_router(profiles.router)
+router.include_router(customer_overrides.router)

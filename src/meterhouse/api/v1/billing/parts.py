@@ -3,16 +3,19 @@
 from decimal import Decimal
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from meterhouse.api.v1 import ratecards
 from meterhouse.api.v1.address import Address
 from meterhouse.api.v1.ratecards import TaxConfig
 from meterhouse.api.wire import Instant, ISODuration, JSONNumber, Numeric, Opt, ResourceKey, Ulid, V1Model
 from meterhouse.billing.invoices.snapshots import InvoiceWorkflow, Party, PartyAddress
+from meterhouse.billing.profiles.values import CollectionMethod, ProrationMode, Workflow
 from meterhouse.billing.rating.results import Totals
 from meterhouse.catalog import prices
 from meterhouse.customers.customer import Address as CustomerAddress
+
+_DEFAULTS = Workflow()
 
 
 class InvoiceTotals(V1Model):
@@ -97,10 +100,19 @@ class BillingProfileAppReferences(V1Model):
     payment: AppReference
 
 
+_NAMED_INTERVALS = {"DAY": "P1D", "WEEK": "P1W", "MONTH": "P1M", "YEAR": "P1Y"}
+
+
+def _interval(value: object) -> object:
+    return _NAMED_INTERVALS.get(value, value) if isinstance(value, str) else value
+
+
 class RecurringPeriod(V1Model):
     """The ticks of an anchored collection."""
 
-    interval: ISODuration
+    interval: Annotated[ISODuration, BeforeValidator(_interval)] = Field(
+        description="A duration, or one of DAY, WEEK, MONTH and YEAR."
+    )
     anchor: Instant
 
 
@@ -125,41 +137,44 @@ CollectionAlignment = Annotated[
 class BillingWorkflowCollectionSettings(V1Model):
     """How usage is collected."""
 
-    alignment: CollectionAlignment
-    interval: ISODuration = Field(description="How long after a period's end usage that is stored late still counts.")
+    alignment: CollectionAlignment = CollectionAlignmentSubscription(type="subscription")
+    interval: ISODuration = Field(
+        _DEFAULTS.collection_interval,
+        description="How long after a period's end usage that is stored late still counts.",
+    )
 
 
 class BillingWorkflowInvoicingSettings(V1Model):
     """How the invoice goes its way."""
 
-    auto_advance: bool
-    draft_period: ISODuration
-    due_after: ISODuration
-    progressive_billing: bool
-    subscription_end_proration_mode: str
+    auto_advance: bool = _DEFAULTS.auto_advance
+    draft_period: ISODuration = _DEFAULTS.draft_period
+    due_after: ISODuration = _DEFAULTS.due_after
+    progressive_billing: bool = _DEFAULTS.progressive_billing
+    subscription_end_proration_mode: ProrationMode = _DEFAULTS.subscription_end_proration_mode
     default_tax_config: Opt[TaxConfig] = None
 
 
 class BillingWorkflowPaymentSettings(V1Model):
     """How the invoice is paid."""
 
-    collection_method: str
+    collection_method: CollectionMethod = _DEFAULTS.collection_method
 
 
 class BillingWorkflowTaxSettings(V1Model):
     """Whether tax is calculated."""
 
-    enabled: bool
-    enforced: bool
+    enabled: bool = _DEFAULTS.tax_enabled
+    enforced: bool = _DEFAULTS.tax_enforced
 
 
 class BillingWorkflow(V1Model):
-    """The workflow of an invoice."""
+    """The workflow of an invoice. What a request leaves out has its default."""
 
-    collection: BillingWorkflowCollectionSettings
-    invoicing: BillingWorkflowInvoicingSettings
-    payment: BillingWorkflowPaymentSettings
-    tax: BillingWorkflowTaxSettings
+    collection: BillingWorkflowCollectionSettings = BillingWorkflowCollectionSettings()
+    invoicing: BillingWorkflowInvoicingSettings = BillingWorkflowInvoicingSettings()
+    payment: BillingWorkflowPaymentSettings = BillingWorkflowPaymentSettings()
+    tax: BillingWorkflowTaxSettings = BillingWorkflowTaxSettings()
 
     @classmethod
     def of(cls, flow: InvoiceWorkflow) -> "BillingWorkflow":
