@@ -63,26 +63,6 @@ async def test_answers_stay_the_same_while_slots_are_filled(house: House) -> Non
     assert seen == {4 * sum(range(50))}
 
 
-async def test_rows_that_appear_with_an_older_list_of_slots_wait_for_the_next_look(house: House) -> None:
-    # A query decides how to read before it reads; a row that comes in between without slots must not be half counted.
-    meter = await house.meter(Aggregation.SUM, "$.v")
-    await house.send(event("1", "2025-03-01T10:00:00Z", data={"v": 1}))
-    plain = house.clickhouse.query
-
-    async def late(sql: str, parameters: object = None) -> object:
-        if sql.startswith("SELECT ifNull"):
-            await house.clickhouse.command(
-                "INSERT INTO om_events (namespace, type, id, source, subject, time, data, owner_mark) SELECT"
-                " namespace, type, 'late', source, subject, time, '{\"v\": 5}', owner_mark FROM om_events LIMIT 1"
-            )
-        return await plain(sql, parameters)  # type: ignore[arg-type]
-
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(house.clickhouse, "query", late)
-        assert [row.value for row in await house.usage(meter)] == [1]
-    assert [row.value for row in await house.usage(meter)] == [6]
-
-
 async def test_filling_again_and_filling_nothing_do_nothing(house: House) -> None:
     await backfill.backfill(house.db, house.clickhouse, NS, "unknown")
     await house.meter(Aggregation.SUM, "$.v")

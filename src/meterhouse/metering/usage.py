@@ -1,6 +1,6 @@
 """Usage of a meter as one number: what billing and entitlements ask for."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -40,6 +40,10 @@ class UsageReader(Protocol):
         """Return the meter's aggregate over the request, exactly; 0 when no event carries a usable value."""
         ...
 
+    async def quantities(self, requests: Sequence[UsageRequest]) -> list[Decimal]:
+        """Return the quantity of each request, all measured together."""
+        ...
+
 
 class ClickHouseUsage:
     """Measures usage on the raw events in ClickHouse."""
@@ -49,16 +53,24 @@ class ClickHouseUsage:
 
     async def quantity(self, request: UsageRequest) -> Decimal:
         """Return the meter's aggregate over the request. See `UsageReader`."""
-        if not request.subjects or request.period.is_empty():
-            return Decimal(0)
-        # All subjects are one customer: asked as such, their events are aggregated together.
-        query = MeterQuery(
-            request.meter,
-            request.period.start,
-            request.period.end,
-            customers={"": request.subjects},
-            filters=request.filters,
-            stored_before=request.stored_before,
-        )
-        rows = await self._queries.usage(query)
-        return rows[0].value if rows else Decimal(0)
+        return (await self.quantities([request]))[0]
+
+    async def quantities(self, requests: Sequence[UsageRequest]) -> list[Decimal]:
+        """Return the aggregate of each request. See `UsageReader`."""
+        quantities = [Decimal(0)] * len(requests)
+        some = [at for at, one in enumerate(requests) if one.subjects and not one.period.is_empty()]
+        for at, found in zip(some, await self._queries.totals([_query(requests[at]) for at in some]), strict=True):
+            quantities[at] = found if found is not None else Decimal(0)
+        return quantities
+
+
+def _query(request: UsageRequest) -> MeterQuery:
+    # All subjects are one customer: asked as such, their events are aggregated together.
+    return MeterQuery(
+        request.meter,
+        request.period.start,
+        request.period.end,
+        customers={"": request.subjects},
+        filters=request.filters,
+        stored_before=request.stored_before,
+    )
