@@ -1,0 +1,177 @@
+"""A year of one customer: upgrade, edits, a cancellation taken back, downgrade, end. A timeline explains every line."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from itertools import pairwise
+from typing import Any
+
+from tests.scenarios.conftest import NewWorld
+from tests.scenarios.shop import CARDS, D, Shop, cents, flat_card, lines_of, phase, unit, usage_card, utc
+from tests.scenarios.world import totals
+
+KEY = "acme"
+# Billing periods begin on the 15th; the subscription starts on 15 January 2025.
+BOUNDS = [utc(2025, month, 15) for month in range(1, 13)] + [utc(2026, 1, 15)]
+
+
+@dataclass(frozen=True)
+class Held:
+    """A price that the customer had for a time; for a fee paid in advance, up to when it was paid."""
+
+    name: str
+    price: Decimal
+    start: datetime
+    end: datetime
+
+    def parts(self) -> Iterator[tuple[datetime, datetime, Decimal]]:
+        """Yield the part of each billing period in which the price holds, and its share of the period."""
+        for low, high in pairwise(BOUNDS):
+            start, end = max(low, self.start), min(high, self.end)
+            if start < end:
+                yield start, end, Decimal((end - start).days) / (high - low).days
+
+
+FEES = [
+    # The upgrade of 1 March came when the period was paid; there are no credit notes.
+    Held("seat", D("31.00"), utc(2025, 1, 15), utc(2025, 3, 15)),
+    Held("team_seat", D("62.00"), utc(2025, 3, 1), utc(2025, 9, 15)),
+    # Bought by an edit in the middle of a period, gone with the plan it was added to.
+    Held("audit", D("31.00"), utc(2025, 4, 10), utc(2025, 9, 15)),
+    Held("seat", D("31.00"), utc(2025, 9, 15), utc(2025, 11, 15)),
+    # The phase that an edit inserted; it was paid up to 15 December when the customer left on 1 December.
+    Held("promo_seat", D("15.50"), utc(2025, 11, 15), utc(2025, 12, 15)),
+]
+TOKENS = [
+    Held("Tokens", D("0.02"), utc(2025, 1, 15), utc(2025, 3, 1)),
+    Held("Tokens", D("0.01"), utc(2025, 3, 1), utc(2025, 9, 15)),
+    Held("Tokens", D("0.02"), utc(2025, 9, 15), utc(2025, 11, 15)),
+    Held("Tokens", D("0.05"), utc(2025, 11, 15), utc(2025, 12, 1)),
+]
+USES = [(utc(2025, month, day), D(100 * month + day)) for month in range(1, 13) for day in (5, 20)][1:]
+CREDIT = D("100.00")
+
+
+def expected() -> list[tuple[str, str, str, Decimal]]:
+    """Return what must be invoiced: item, from, to, worth."""
+    lines = [(held.name, start, end, cents(held.price * share)) for held in FEES for start, end, share in held.parts()]
+    for held in TOKENS:
+        for start, end, _ in held.parts():
+            used = sum((tokens for when, tokens in USES if start <= when < end), D(0))
+            lines.append((held.name, start, end, cents(used * held.price)))
+    return sorted((name, start.isoformat()[:10], end.isoformat()[:10], worth) for name, start, end, worth in lines)
+
+
+class Year:
+    """The shop, the customer's present subscription, and the time that passes with use."""
+
+    def __init__(self, shop: Shop) -> None:
+        self.shop = shop
+        self.uses = iter(USES)
+        self.coming = next(self.uses)
+
+    async def on(self, *date: int) -> None:
+        """Go to a date; the customer uses tokens on the way."""
+        while self.coming is not None and self.coming[0] < utc(*date):
+            when, tokens = self.coming
+            await self.shop.move_to(max(when, self.shop.world.clock.at))
+            await self.shop.use([KEY], tokens, at=when)
+            self.coming = next(self.uses, None)  # type: ignore[assignment]
+        await self.shop.move_to(utc(*date))
+
+    @property
+    def path(self) -> str:
+        return f"/api/v1/subscriptions/{self.shop.subscriptions[KEY]}"
+
+    async def post(self, verb: str, body: Any = None) -> Any:
+        return await self.shop.world.call("POST", f"{self.path}/{verb}", body)
+
+    async def change(self, plan: str, timing: str) -> None:
+        changed = await self.post("change", {"plan": {"key": plan}, "timing": timing})
+        self.shop.subscriptions[KEY] = changed["next"]["id"]
+
+    async def edit(self, *operations: Any, timing: str = "immediate") -> None:
+        body = {"customizations": operations, "timing": timing}
+        await self.shop.world.call("PATCH", self.path, body)
+
+
+def add(card: Any, phase_key: str = "main") -> dict[str, Any]:
+    return {"op": "add_item", "phaseKey": phase_key, "rateCard": card}
+
+
+def tokens_at(price: str) -> dict[str, Any]:
+    return usage_card(CARDS["unit"], price=unit(price))
+
+
+async def live_through(year: Year) -> None:
+    """Let everything happen, in order."""
+    shop = year.shop
+    await shop.subscribe(KEY, "starter")
+    await shop.grant(KEY, str(CREDIT))
+    await year.on(2025, 3, 1)
+    await year.change("team", "immediate")
+    await year.on(2025, 4, 10)
+    await year.edit(add(flat_card("audit", "31.00")))
+    await year.on(2025, 5, 20)
+    # Planned, and taken back before it comes.
+    await year.edit(add(flat_card("team_seat", "99.00")), add(flat_card("more", "9.00")), timing="next_billing_cycle")
+    await year.on(2025, 6, 2)
+    await year.edit({"op": "unschedule_edit"})
+    await year.on(2025, 6, 20)
+    await shop.cancel(KEY, "next_billing_cycle")
+    await year.on(2025, 7, 1)
+    await shop.continue_(KEY)
+    await year.on(2025, 8, 1)
+    kept = shop.subscriptions[KEY]
+    await year.change("starter", "next_billing_cycle")
+    shop.subscriptions[KEY] = kept
+    await year.on(2025, 8, 10)
+    await year.post("restore")
+    await year.on(2025, 8, 20)
+    await year.change("starter", "next_billing_cycle")
+    await year.on(2025, 10, 1)
+    promotion = {"key": "promo", "name": "Promotion", "startAfter": "P2M"}
+    await year.edit(
+        {"op": "add_phase", "phase": promotion},
+        add(flat_card("promo_seat", "15.50"), "promo"),
+        add(tokens_at("0.05"), "promo"),
+    )
+    await year.on(2025, 12, 1)
+    await shop.cancel(KEY)
+    await year.on(2026, 1, 15)
+
+
+def asked(invoices: Sequence[dict[str, Any]]) -> dict[str, Decimal]:
+    """Return what was invoiced on each day, before credits."""
+    days: dict[str, Decimal] = {}
+    for one in invoices:
+        worth = D(one["totals"]["total"]) + D(one["totals"]["creditsTotal"])
+        days[one["createdAt"][:10]] = days.get(one["createdAt"][:10], D(0)) + worth
+    return days
+
+
+def owed(lines: Sequence[tuple[str, str, str, Decimal]]) -> dict[str, Decimal]:
+    """Return what must be invoiced on each day: fees when they begin, usage when its part of a period is over."""
+    days: dict[str, Decimal] = {}
+    for name, start, end, worth in lines:
+        day = end if name == "Tokens" else start
+        days[day] = days.get(day, D(0)) + worth
+    return days
+
+
+async def test_a_year_to_the_cent(new_world: NewWorld) -> None:
+    async with new_world() as world:
+        shop = Shop(world)
+        await shop.open()
+        await shop.plan("starter", phase(tokens_at("0.02"), flat_card("seat", "31.00")))
+        await shop.plan("team", phase(tokens_at("0.01"), flat_card("team_seat", "62.00")))
+        await live_through(Year(shop))
+        lines, invoices = expected(), await shop.invoices(KEY)
+        assert await lines_of(shop, KEY) == lines
+        assert asked(invoices) == owed(lines)
+        worth = sum((line[3] for line in lines), D(0))
+        assert totals(invoices, "creditsTotal") == CREDIT
+        assert totals(invoices, "total") == worth - CREDIT
+        assert await shop.settled(KEY) == 0
+        await shop.check_stable()
