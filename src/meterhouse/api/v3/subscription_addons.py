@@ -11,6 +11,7 @@ from meterhouse.api.filters import list_parameters, parse_sort
 from meterhouse.api.labels import Labels, ShownLabels, labels_of, metadata_of
 from meterhouse.api.paging import V3Page, V3Paging
 from meterhouse.api.problems import errors
+from meterhouse.api.v3.plan_addons import AddonReference
 from meterhouse.api.v3.ratecards import BillingRateCard
 from meterhouse.api.v3.subscriptions import SubscriptionId
 from meterhouse.api.wire import Description, Instant, Name, Opt, Ulid, V3Model
@@ -31,12 +32,6 @@ _SORT_FIELDS = tuple(SORT_COLUMNS)
 SubscriptionAddonId = Annotated[
     Ulid, Path(alias="subscriptionAddonId", description="The id of an add-on of a subscription.")
 ]
-
-
-class AddonReference(V3Model):
-    """Names an add-on version."""
-
-    id: Ulid
 
 
 class SubscriptionAddonTimelineSegment(V3Model):
