@@ -12,7 +12,7 @@ from meterhouse.api import problems
 from meterhouse.api.services import Services
 from meterhouse.api.v1 import addons, features, info, plan_addons, plans
 from meterhouse.api.v3 import addons as v3_addons
-from meterhouse.api.v3 import currencies, defaults, taxcodes
+from meterhouse.api.v3 import currencies, defaults, llm_cost, taxcodes
 from meterhouse.api.v3 import features as v3_features
 from meterhouse.api.v3 import plan_addons as v3_plan_addons
 from meterhouse.api.v3 import plans as v3_plans
@@ -33,6 +33,7 @@ THIRD = _application(
     "v3",
     currencies.router,
     defaults.router,
+    llm_cost.router,
     taxcodes.router,
     v3_addons.router,
     v3_features.router,

@@ -1,8 +1,8 @@
-"""The command line: `meterhouse serve`, `demo`, `migrate`, `dead-letters`, `openapi`."""
+"""The command line: `meterhouse serve`, `demo`, `migrate`, `dead-letters`, `llm-prices`, `openapi`."""
 
 import typer
 
-from meterhouse.cli import dead_letters, demo, migrate, openapi, serve
+from meterhouse.cli import dead_letters, demo, llm_prices, migrate, openapi, serve
 
 app = typer.Typer(
     help="Meterhouse, a self-hosted metering and billing server. Start with: meterhouse serve",
@@ -15,6 +15,7 @@ app.command("serve")(serve.serve)
 app.command("demo")(demo.demo)
 app.command("migrate")(migrate.migrate)
 app.add_typer(dead_letters.app, name="dead-letters")
+app.add_typer(llm_prices.app, name="llm-prices")
 app.command("openapi")(openapi.openapi)
 
 

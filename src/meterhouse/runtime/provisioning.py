@@ -1,6 +1,7 @@
-"""What the namespace has from the first start on: the configured meters, and tax codes."""
+"""What the namespace has from the first start on: the configured meters, tax codes, prices of language models."""
 
 from meterhouse.catalog import taxcodes
+from meterhouse.catalog.llmcost import refresh
 from meterhouse.kernel import locks
 from meterhouse.kernel.db import Database
 from meterhouse.metering import meters
@@ -20,6 +21,8 @@ async def provision(settings: Settings, db: Database) -> None:
         await meters.provision(session, namespace, _meters(settings))
     async with db.write() as session:
         await taxcodes.provision(session, namespace, _seeds(settings))
+    async with db.write() as session:
+        await refresh.provision(session)
 
 
 def _meters(settings: Settings) -> list[NewMeter]:

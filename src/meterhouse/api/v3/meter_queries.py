@@ -94,7 +94,7 @@ async def query_meter(
     """Measure usage."""
     queries = query_service(services)
     async with services.db.read() as session:
-        query, owners = await _to_query(session, namespace, meter_id, body)
+        query, owners = await to_query(session, namespace, meter_id, body)
     rows = await queries.usage(query)
     if request.headers.get("accept", "").partition(";")[0].strip().lower() == "text/csv":
         disposition = f"attachment; filename={query.meter.key}.csv"
@@ -110,9 +110,15 @@ def _json(document: Mapping[str, Any]) -> Response:
     return Response(orjson.dumps(document), media_type="application/json")
 
 
-async def _to_query(
+async def to_query(
     session: ReadSession, namespace: str, meter_id: str, body: MeterQueryRequest
 ) -> tuple[MeterQuery, dict[str, Customer]]:
+    """Read a question to a meter, with the customers that it names.
+
+    Raises:
+        NotFound: the meter or a customer is unknown.
+        InvalidInput: the question breaks a rule.
+    """
     meter = await meters.get(session, namespace, meter_id)
     given = (body.filters.dimensions if body.filters else None) or {}
     read = {name: _filter(item) for name, item in given.items()}

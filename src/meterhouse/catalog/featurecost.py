@@ -1,0 +1,200 @@
+"""What the usage of a feature cost the seller (catalog-extras section 5)."""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from decimal import Context, Decimal
+
+from meterhouse.catalog import llmcost
+from meterhouse.catalog.features import Feature
+from meterhouse.catalog.llmcost import LLMPrice
+from meterhouse.catalog.unitcost import LLMUnitCost, ManualUnitCost, TokenType
+from meterhouse.kernel import clock
+from meterhouse.kernel.db import Database, ReadSession
+from meterhouse.kernel.errors import invalid
+from meterhouse.kernel.money import ZERO
+from meterhouse.metering.filters import Filter, Operator
+from meterhouse.metering.query import CUSTOMER, SUBJECT, MeterQueries, MeterQuery, UsageRow
+
+USD = "USD"  # the currency of manual unit costs, and of rows that nothing tells the price of
+
+# Wide enough for the products and sums of stored numbers and prices: costs are not rounded.
+_EXACT = Context(prec=1000)
+
+Model = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class CostRow:
+    """One line of an answer.
+
+    Attributes:
+        cost: exact, not rounded; None when no part of the usage has a price.
+        detail: why some of the usage has no price.
+        start, end: the window, or the whole range.
+        dimensions: what the answer is split by, without what the events lack.
+    """
+
+    usage: Decimal
+    cost: Decimal | None
+    currency: str
+    detail: str | None
+    start: datetime
+    end: datetime
+    dimensions: Mapping[str, str]
+
+
+async def cost(
+    db: Database, queries: MeterQueries, namespace: str, feature: Feature, query: MeterQuery
+) -> list[CostRow]:
+    """Price the usage of a feature with the prices of now, the most expensive first.
+
+    The conditions of the query and those of the feature must both hold. It reads the prices after the usage, so that
+    no transaction waits for the usage.
+
+    Raises:
+        InvalidInput: the answer would be too large.
+    """
+    unit_cost = feature.unit_cost
+    assert unit_cost is not None
+    rows = await queries.usage(_with_facts(query, feature, unit_cost))
+    prices: Mapping[Model, LLMPrice] = {}
+    if isinstance(unit_cost, LLMUnitCost):
+        models = {model for row in rows if (model := _model(unit_cost, row.groups)) is not None}
+        async with db.read() as session:
+            prices = await llmcost.resolve(session, namespace, models, clock.now())
+    return merged(query, ((row, _charge(unit_cost, row.groups, prices)) for row in rows))
+
+
+def check_costed(feature: Feature) -> str:
+    """Return the id of the feature's meter.
+
+    Raises:
+        InvalidInput: the feature has no meter or no unit cost.
+    """
+    if feature.meter_id is None:
+        raise invalid(f"feature {feature.key} has no meter", code="feature_has_no_meter")
+    if feature.unit_cost is None:
+        raise invalid(f"feature {feature.key} has no unit cost", code="feature_has_no_unit_cost")
+    return feature.meter_id
+
+
+def _with_facts(query: MeterQuery, feature: Feature, unit_cost: ManualUnitCost | LLMUnitCost) -> MeterQuery:
+    """Return what to ask the meter: with the feature's filters, split by what its prices depend on."""
+    filters = dict(query.filters)
+    for name, condition in feature.meter_filters.items():
+        both = [condition, filters[name]] if name in filters else [condition]
+        filters[name] = both[0] if len(both) == 1 else Filter(Operator.AND, filters=tuple(both))
+    facts = unit_cost.sources().values() if isinstance(unit_cost, LLMUnitCost) else ()
+    dimensions = [dimension for _, dimension in facts if dimension is not None]
+    return replace(query, filters=filters, group_by=tuple(dict.fromkeys([*query.group_by, *dimensions])))
+
+
+# --- the price of a row -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """The price of one unit of a row, or why there is none."""
+
+    price: Decimal | None
+    currency: str = USD
+    detail: str | None = None
+
+
+def _facts(unit_cost: LLMUnitCost, groups: Mapping[str, str | None]) -> dict[str, str]:
+    """Return provider, model and token type of a row; what the events lack is empty."""
+    return {
+        name: (fixed or (groups.get(dimension) if dimension else None) or "").strip()
+        for name, (fixed, dimension) in unit_cost.sources().items()
+    }
+
+
+def _model(unit_cost: LLMUnitCost, groups: Mapping[str, str | None]) -> Model | None:
+    facts = _facts(unit_cost, groups)
+    return (facts["provider"], facts["model"]) if facts["provider"] and facts["model"] else None
+
+
+def _charge(
+    unit_cost: ManualUnitCost | LLMUnitCost, groups: Mapping[str, str | None], prices: Mapping[Model, LLMPrice]
+) -> Charge:
+    if isinstance(unit_cost, ManualUnitCost):
+        return Charge(unit_cost.amount)
+    facts = _facts(unit_cost, groups)
+    lacking = [name for name, fact in facts.items() if not fact]
+    if lacking:
+        return Charge(None, detail=f"events without {' and '.join(lacking)}")
+    provider, model, named = facts.values()
+    if named.lower() not in TokenType.__members__.values():
+        return Charge(None, detail=f"unknown token type: {named}")
+    found = prices.get((provider, model))
+    if found is None:
+        return Charge(None, detail=f"no price for {provider}/{model}")
+    price = found.pricing.of(TokenType(named.lower()))
+    if price is None:
+        return Charge(None, found.currency, f"no {named.lower()} price for {provider}/{model}")
+    return Charge(price, found.currency)
+
+
+# --- rows of the answer -----------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Sum:
+    start: datetime
+    end: datetime
+    dimensions: Mapping[str, str]
+    usage: Decimal = ZERO
+    cost: Decimal | None = None
+    details: list[str] = field(default_factory=list)
+
+    def add(self, row: UsageRow, charge: Charge) -> None:
+        self.start, self.end = min(self.start, row.start), max(self.end, row.end)
+        self.usage = _EXACT.add(self.usage, row.value)
+        if charge.price is not None:
+            self.cost = _EXACT.add(self.cost or ZERO, _EXACT.multiply(row.value, charge.price))
+        if charge.detail is not None and charge.detail not in self.details:
+            self.details.append(charge.detail)
+
+
+def merged(query: MeterQuery, charged: Iterable[tuple[UsageRow, Charge]]) -> list[CostRow]:
+    """Add up rows that differ only in what the caller did not ask to split by, the most expensive first.
+
+    Costs in different currencies do not add up: each currency has a row of its own.
+    """
+    sums: dict[tuple[object, ...], _Sum] = {}
+    for row, charge in charged:
+        split = {SUBJECT: row.subject, CUSTOMER: row.customer_id, **row.groups}
+        shown = {name: text for name in query.groups() if (text := split[name]) is not None}
+        # Without windows the ends of a row's range may be those of its own events.
+        window = row.start if query.window else None
+        key = (window, charge.currency, *shown.items())
+        sums.setdefault(key, _Sum(row.start, row.end, shown)).add(row, charge)
+    rows = [
+        CostRow(one.usage, one.cost, str(key[1]), "; ".join(one.details) or None, one.start, one.end, one.dimensions)
+        for key, one in sums.items()
+    ]
+    return sorted(rows, key=_order)
+
+
+def _order(row: CostRow) -> tuple[bool, Decimal, datetime, list[tuple[str, str]]]:
+    return row.cost is None, -(row.cost or ZERO), row.start, sorted(row.dimensions.items())
+
+
+# --- the price of a feature -------------------------------------------------------------------------------------------
+
+
+async def pricing(session: ReadSession, namespace: str, features: Collection[Feature]) -> dict[str, LLMPrice]:
+    """Return by feature id the price of its model now, where the unit cost or a filter names one model."""
+    named = {one.id: model for one in features if (model := _named_model(one)) is not None}
+    prices = await llmcost.resolve(session, namespace, set(named.values()), clock.now())
+    return {feature_id: prices[model] for feature_id, model in named.items() if model in prices}
+
+
+def _named_model(feature: Feature) -> Model | None:
+    if not isinstance(feature.unit_cost, LLMUnitCost):
+        return None
+    equalities = {
+        name: condition.value for name, condition in feature.meter_filters.items() if condition.operator is Operator.EQ
+    }
+    return _model(feature.unit_cost, equalities)

@@ -1,0 +1,128 @@
+"""Queries on prices of language models."""
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, and_, case, exists, func, or_, select, tuple_
+from sqlalchemy.orm import aliased
+
+from meterhouse.catalog.llmcost.models import LLMPriceRow
+from meterhouse.catalog.llmcost.price import Source
+from meterhouse.kernel.conditions import Column, Condition, Sort, order_by
+from meterhouse.kernel.db import ReadSession
+
+COLUMNS: Mapping[str, Column] = {
+    "id": LLMPriceRow.id,
+    "provider": LLMPriceRow.provider,
+    "provider.id": LLMPriceRow.provider,
+    "model_id": LLMPriceRow.model_id,
+    "model.id": LLMPriceRow.model_id,
+    "model_name": LLMPriceRow.model_name,
+    "currency": LLMPriceRow.currency,
+    "source": case((LLMPriceRow.namespace.is_(None), Source.SYSTEM.value), else_=Source.MANUAL.value),
+    "effective_from": LLMPriceRow.effective_from,
+    "effective_to": LLMPriceRow.effective_to,
+}
+
+
+def _in_force(row: type[LLMPriceRow], at: datetime) -> ColumnElement[bool]:
+    return and_(
+        row.deleted_at.is_(None),
+        row.effective_from <= at,
+        or_(row.effective_to.is_(None), row.effective_to > at),
+    )
+
+
+def _visible(namespace: str) -> ColumnElement[bool]:
+    return or_(LLMPriceRow.namespace == namespace, LLMPriceRow.namespace.is_(None))
+
+
+async def listed(
+    session: ReadSession,
+    namespace: str,
+    at: datetime,
+    *,
+    conditions: Mapping[str, Condition],
+    sorts: Sequence[Sort],
+    offset: int,
+    limit: int,
+) -> tuple[Sequence[LLMPriceRow], int]:
+    """Return a stretch of the prices in force, an override in place of everybody's price, and how many match."""
+    override = aliased(LLMPriceRow)
+    overridden = exists().where(
+        override.namespace == namespace,
+        override.provider_key == LLMPriceRow.provider_key,
+        override.model_key == LLMPriceRow.model_key,
+        _in_force(override, at),
+    )
+    where = [_visible(namespace), _in_force(LLMPriceRow, at), or_(LLMPriceRow.namespace.is_not(None), ~overridden)]
+    return await _stretch(session, where, conditions, sorts, offset, limit)
+
+
+async def listed_overrides(
+    session: ReadSession, namespace: str, *, conditions: Mapping[str, Condition], offset: int, limit: int
+) -> tuple[Sequence[LLMPriceRow], int]:
+    """Return a stretch of the namespace's overrides, whenever they are in force, and how many match."""
+    where = [LLMPriceRow.namespace == namespace, LLMPriceRow.deleted_at.is_(None)]
+    return await _stretch(session, where, conditions, [Sort("provider"), Sort("model_id")], offset, limit)
+
+
+async def _stretch(
+    session: ReadSession,
+    where: Sequence[ColumnElement[bool]],
+    conditions: Mapping[str, Condition],
+    sorts: Sequence[Sort],
+    offset: int,
+    limit: int,
+) -> tuple[Sequence[LLMPriceRow], int]:
+    every = [*where, *(condition.clause(COLUMNS[field]) for field, condition in conditions.items())]
+    total = await session.scalar(select(func.count()).select_from(LLMPriceRow).where(*every)) or 0
+    query = (
+        select(LLMPriceRow)
+        .where(*every)
+        .order_by(*order_by(sorts, COLUMNS, last=LLMPriceRow.id))
+        .offset(offset)
+        .limit(limit)
+    )
+    return (await session.scalars(query)).all(), total
+
+
+async def find(session: ReadSession, namespace: str, price_id: str) -> LLMPriceRow | None:
+    """Return everybody's price or the namespace's override of that id; deleted ones too."""
+    query = select(LLMPriceRow).where(LLMPriceRow.id == price_id, _visible(namespace))
+    return (await session.scalars(query)).one_or_none()
+
+
+async def override_of(session: ReadSession, namespace: str, provider_key: str, model_key: str) -> LLMPriceRow | None:
+    """Return the namespace's override for a model, whenever it is in force."""
+    query = select(LLMPriceRow).where(
+        LLMPriceRow.namespace == namespace,
+        LLMPriceRow.provider_key == provider_key,
+        LLMPriceRow.model_key == model_key,
+        LLMPriceRow.deleted_at.is_(None),
+    )
+    return (await session.scalars(query)).one_or_none()
+
+
+async def in_force(
+    session: ReadSession, namespace: str, models: Collection[tuple[str, str]], at: datetime
+) -> Sequence[LLMPriceRow]:
+    """Return what holds for those models (provider and model by their keys), the weaker before the stronger."""
+    query = (
+        select(LLMPriceRow)
+        .where(
+            _visible(namespace),
+            _in_force(LLMPriceRow, at),
+            tuple_(LLMPriceRow.provider_key, LLMPriceRow.model_key).in_(models),
+        )
+        .order_by(LLMPriceRow.namespace.nulls_first(), LLMPriceRow.effective_from)
+    )
+    return (await session.scalars(query)).all()
+
+
+async def open_ended(session: ReadSession) -> Sequence[LLMPriceRow]:
+    """Return everybody's prices that have no end yet: one a model."""
+    query = select(LLMPriceRow).where(
+        LLMPriceRow.namespace.is_(None), LLMPriceRow.effective_to.is_(None), LLMPriceRow.deleted_at.is_(None)
+    )
+    return (await session.scalars(query)).all()

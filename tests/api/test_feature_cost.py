@@ -1,0 +1,205 @@
+"""What the usage of features cost, over HTTP on the real query engine (catalog-extras section 5)."""
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+import httpx
+import pytest
+
+from meterhouse.customers import service as customers
+from meterhouse.customers.customer import NewCustomer
+from meterhouse.kernel.ids import new_id
+from meterhouse.metering.meters import Aggregation, Meter
+from tests.metering.conftest import NS, House, event, house
+from tests.metering.http import client_of
+
+__all__ = ["house"]
+
+FEATURES, OVERRIDES = "/api/v3/openmeter/features", "/api/v3/openmeter/llm-cost/overrides"
+BY_KIND = {"type": "llm", "provider": "openai", "model": "gpt-4o", "token_type_property": "kind"}
+BY_EVENT = {"type": "llm", "provider_property": "host", "model_property": "model", "token_type": "input"}
+
+
+@pytest.fixture
+async def client(house: House) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the whole server."""
+    async with client_of(house) as client:
+        yield client
+
+
+@pytest.fixture
+async def meter(house: House) -> Meter:
+    """A meter of tokens."""
+    dimensions = {name: f"$.{name}" for name in ("kind", "host", "model", "team")}
+    return await house.meter(Aggregation.SUM, "$.n", dimensions)
+
+
+async def priced(client: httpx.AsyncClient, model: str = "gpt-4o", currency: str = "USD", **prices: str) -> None:
+    """Set the price of a model of openai."""
+    pricing = {"input_per_token": "0.0000025", "output_per_token": "0.00001", **prices}
+    body = {
+        "provider": "openai",
+        "model_id": model,
+        "pricing": pricing,
+        "currency": currency,
+        "effective_from": "2025-06-01T00:00:00Z",
+    }
+    assert (await client.post(OVERRIDES, json=body)).status_code == 201
+
+
+async def feature(
+    client: httpx.AsyncClient, meter: Meter | None, unit_cost: Mapping[str, Any] | None, **filters: Any
+) -> str:
+    """Create a feature; returns the path of its cost."""
+    body: dict[str, Any] = {"key": f"f_{new_id().lower()}", "name": "Tokens"}
+    if unit_cost is not None:
+        body["unit_cost"] = unit_cost
+    if meter is not None:
+        body["meter"] = {"id": meter.id, "filters": filters}
+    answer = await client.post(FEATURES, json=body)
+    assert answer.status_code == 201, answer.text
+    return f"{FEATURES}/{answer.json()['id']}/cost/query"
+
+
+async def rows(client: httpx.AsyncClient, path: str, **body: Any) -> list[Any]:
+    """Ask what usage cost."""
+    answer = await client.post(path, json=body) if body else await client.post(path)
+    assert answer.status_code == 200, answer.text
+    return answer.json()["data"]  # type: ignore[no-any-return]
+
+
+async def used(house: House, *usages: Mapping[str, Any], subject: str = "acme") -> None:
+    """Send usage, an event a minute."""
+    await house.send(
+        *(event(new_id(), f"2025-03-01T00:{minute:02}:30Z", subject, dict(data)) for minute, data in enumerate(usages))
+    )
+
+
+async def test_a_fixed_cost(client: httpx.AsyncClient, house: House, meter: Meter) -> None:
+    path = await feature(client, meter, {"type": "manual", "amount": "0.0000025"})
+    assert await rows(client, path) == []
+    await used(house, {"n": 1250000})
+    assert await rows(client, path) == [
+        {
+            "usage": "1250000",
+            "cost": "3.125",
+            "currency": "USD",
+            "from": "2025-03-01T00:00:00Z",
+            "to": "2025-03-01T00:01:00Z",
+            "dimensions": {},
+        }
+    ]
+    free = await feature(client, meter, {"type": "manual", "amount": "0"})
+    assert [row["cost"] for row in await rows(client, free)] == ["0"]
+
+
+async def test_costs_by_kind_of_token(client: httpx.AsyncClient, house: House, meter: Meter) -> None:
+    await priced(client, "GPT-4o-2024-08-06")
+    path = await feature(client, meter, BY_KIND)
+    await used(house, {"kind": "input", "n": 1200000}, {"kind": "output", "n": 80000})
+    (whole,) = await rows(client, path)
+    assert (whole["usage"], whole["cost"], whole["dimensions"]) == ("1280000", "3.8", {})
+    assert (whole["from"], whole["to"]) == ("2025-03-01T00:00:00Z", "2025-03-01T00:02:00Z")
+    split = await rows(client, path, group_by_dimensions=["kind"])
+    assert [(row["cost"], row["dimensions"]) for row in split] == [
+        ("3", {"kind": "input"}),
+        ("0.8", {"kind": "output"}),
+    ]
+
+    await used(house, {"kind": "cache_read", "n": 500})
+    (whole,) = await rows(client, path)
+    assert (whole["usage"], whole["cost"]) == ("1280500", "3.8")
+    assert whole["detail"] == "no cache_read price for openai/gpt-4o"
+    split = await rows(client, path, group_by_dimensions=["kind"])
+    assert [(row["cost"], "detail" in row) for row in split] == [("3", False), ("0.8", False), (None, True)]
+
+    await priced(client, cache_read_per_token="0", reasoning_per_token="0.0000003")
+    await used(house, {"kind": "Reasoning", "n": 900000}, {"kind": "audio", "n": 10}, {"n": 1})
+    costs = {row["dimensions"].get("kind"): row for row in await rows(client, path, group_by_dimensions=["kind"])}
+    assert {kind: row["cost"] for kind, row in costs.items()} == {
+        "input": "3",
+        "output": "0.8",
+        "Reasoning": "0.27",
+        "cache_read": "0",
+        "audio": None,
+        None: None,
+    }
+    assert costs["audio"]["detail"] == "unknown token type: audio"
+    assert (costs[None]["detail"], costs[None]["currency"]) == ("events without token_type", "USD")
+
+
+async def test_costs_by_model(client: httpx.AsyncClient, house: House, meter: Meter) -> None:
+    await priced(client)
+    await priced(client, "o1", input_per_token="0.5", currency="EUR")
+    path = await feature(client, meter, BY_EVENT)
+    await used(
+        house,
+        {"host": " OpenAI", "model": "gpt-4o-20240806", "n": 4},
+        {"host": "openai", "model": "o1", "n": 3},
+        {"host": "openai", "model": "o1", "n": 3},
+        {"host": "acme", "model": "unknown", "n": 10},
+        {"model": "gpt-4o", "n": 10},
+    )
+    found = await rows(client, path)
+    assert [(row["usage"], row["cost"], row["currency"]) for row in found] == [
+        ("6", "3", "EUR"),
+        ("24", "0.00001", "USD"),
+    ]
+    assert found[1]["detail"] == "events without provider; no price for acme/unknown"
+    only = await rows(client, path, filters={"dimensions": {"model": {"eq": "unknown"}}})
+    assert [(row["usage"], row["cost"], row["currency"]) for row in only] == [("10", None, "USD")]
+
+
+async def test_the_question_and_the_feature_both_filter(client: httpx.AsyncClient, house: House, meter: Meter) -> None:
+    path = await feature(client, meter, {"type": "manual", "amount": "1"}, team={"in": ["red", "blue"]})
+    await used(house, {"team": "red", "n": 1}, {"team": "blue", "n": 2}, {"team": "green", "n": 4})
+    async with house.db.write() as session:
+        owner = await customers.create(session, NS, NewCustomer(name="Acme", key="acme"))
+
+    async def costs(**filters: Any) -> list[tuple[str, Any]]:
+        dimensions = {name: {"in": values} for name, values in filters.items()}
+        found = await rows(client, path, filters={"dimensions": dimensions}, group_by_dimensions=["team"])
+        return [(row["cost"], row["dimensions"]) for row in found]
+
+    assert await costs() == [("2", {"team": "blue"}), ("1", {"team": "red"})]
+    assert await costs(team=["red", "green"]) == [("1", {"team": "red"})]
+    assert await costs(team=["green"]) == []
+    assert await costs(subject=["acme"], customer_id=[owner.id], team=["red"]) == [
+        ("1", {"subject": "acme", "customer_id": owner.id, "team": "red"})
+    ]
+
+
+async def test_windows_keep_their_zone(client: httpx.AsyncClient, house: House, meter: Meter) -> None:
+    path = await feature(client, meter, {"type": "manual", "amount": "2"})
+    await used(house, {"n": 1}, {"n": "1234567890123456.5"})
+    body = {"from": "2025-03-01T00:00:00Z", "to": "2025-03-01T00:02:00Z"}
+    answer = await client.post(path, json={**body, "granularity": "PT1M", "time_zone": "Europe/Berlin"})
+    found = answer.json()
+    assert {name: found[name] for name in body} == body
+    assert [(row["cost"], row["from"]) for row in found["data"]] == [
+        ("2469135780246913", "2025-03-01T01:01:00+01:00"),
+        ("2", "2025-03-01T01:00:00+01:00"),
+    ]
+
+
+async def test_what_is_refused(client: httpx.AsyncClient, meter: Meter) -> None:
+    manual = {"type": "manual", "amount": "1"}
+    path = await feature(client, meter, manual)
+    for other, code in ((await feature(client, None, manual), "meter"), (await feature(client, meter, None), "cost")):
+        answer = await client.post(other)
+        assert answer.status_code == 400
+        assert answer.json()["extensions"]["validationErrors"][0]["code"].endswith(code)
+    for body in (
+        {"group_by_dimensions": ["planet"]},
+        {"filters": {"dimensions": {"planet": {"eq": "mars"}}}},
+        {"from": "2025-03-02T00:00:00Z", "to": "2025-03-01T00:00:00Z"},
+        {"granularity": "P1Y"},
+        {"time_zone": "Mars/Olympus"},
+        {"unknown": 1},
+    ):
+        assert (await client.post(path, json=body)).status_code == 400
+    unknown = {"filters": {"dimensions": {"customer_id": {"eq": new_id()}}}}
+    assert (await client.post(path, json=unknown)).status_code == 404
+    assert (await client.post(f"{FEATURES}/{new_id()}/cost/query")).status_code == 404
+    assert (await client.delete(path.removesuffix("/cost/query"))).status_code == 204
+    assert (await client.post(path)).status_code == 404
