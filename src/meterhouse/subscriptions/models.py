@@ -69,6 +69,7 @@ class SubscriptionPhaseRow(SoftDelete, Base):
     __tablename__ = "subscription_phases"
     __table_args__ = (
         Index("uq_subscription_phases_live_key", "subscription_id", "key", unique=True, postgresql_where=_LIVE),
+        Index("ix_subscription_phases_subscription_id", "subscription_id"),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True, default=new_id)
