@@ -120,13 +120,16 @@ class VersionStore(ABC, Generic[V, R]):
     def has_status(self, status: str, at: datetime) -> ColumnElement[bool]:
         """Return the condition that `versions.status` gives `status`."""
         start, end = self.row.effective_from, self.row.effective_to
-        not_ended = or_(end.is_(None), end > at)
         return {
             VersionStatus.DRAFT: start.is_(None),
-            VersionStatus.ACTIVE: and_(start <= at, not_ended),
-            VersionStatus.SCHEDULED: and_(start > at, not_ended),
+            VersionStatus.ACTIVE: self._in_force(at),
+            VersionStatus.SCHEDULED: and_(start > at, or_(end.is_(None), end > at)),
             VersionStatus.ARCHIVED: end <= at,
         }[VersionStatus(status)]
+
+    def _in_force(self, at: datetime) -> ColumnElement[bool]:
+        start, end = self.row.effective_from, self.row.effective_to
+        return and_(start <= at, or_(end.is_(None), end > at))
 
     async def find(self, session: ReadSession, namespace: str, version_id: str) -> V | None:
         """Return the version of that id, deleted or not."""
@@ -134,7 +137,7 @@ class VersionStore(ABC, Generic[V, R]):
 
     async def find_active(self, session: ReadSession, namespace: str, key: str, at: datetime) -> V | None:
         """Return the version of the key that is active at `at`."""
-        return await self._one(session, namespace, self._live(key), self.has_status(VersionStatus.ACTIVE, at))
+        return await self._one(session, namespace, self._live(key), self._in_force(at))
 
     async def find_latest(self, session: ReadSession, namespace: str, key: str) -> V | None:
         """Return the highest version of the key that is not deleted."""
