@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from meterhouse.kernel.db import Database
+from meterhouse.kernel.errors import Unavailable
 from meterhouse.metering import sink as sinks
 from meterhouse.metering.clickhouse import ClickHouse
 from meterhouse.metering.events import embedded
@@ -114,3 +115,35 @@ async def test_appends_are_refused_while_postgres_is_too_slow(
     refused = [task for task in waiting if task.exception() is not None]
     assert len(refused) == 20
     assert (await log.end())[0] == 12
+
+
+async def test_appends_are_refused_that_wait_too_long(
+    db: Database, log: EmbeddedLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever waits for a COPY that is held up is told in time, as is whoever waits for the next; then all goes on."""
+    monkeypatch.setattr(embedded, "APPEND_TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr(embedded, "WATCH_SECONDS", 0.05)
+    async with db.write() as session:
+        await (await session.connection()).exec_driver_sql("LOCK TABLE event_log")
+        first = asyncio.create_task(log.append([event("first", TIME)]))
+        await asyncio.sleep(0.05)
+        for late in (first, asyncio.create_task(log.append([event("second", TIME)]))):
+            with pytest.raises(Unavailable, match="does not acknowledge"):
+                await asyncio.wait_for(late, 5)
+    monkeypatch.undo()
+    await asyncio.wait_for(log.append([event("third", TIME)]), 5)
+    # The first was on its way already; the second was never written.
+    assert (await log.end())[0] == 3
+
+
+async def test_appends_go_on_over_another_connection(db: Database, log: EmbeddedLog) -> None:
+    async with db.write() as session:
+        await (await session.connection()).exec_driver_sql("LOCK TABLE event_log")
+        cut_off = asyncio.create_task(log.append([event("1", TIME)]))
+        await asyncio.sleep(0.2)
+        waiting = asyncio.create_task(log.append([event("2", TIME)]))
+        await (await session.connection()).exec_driver_sql(_TERMINATE)
+        with pytest.raises(Unavailable, match="cannot be written"):
+            await asyncio.wait_for(cut_off, 5)
+    await asyncio.wait_for(waiting, 5)
+    assert (await log.end())[0] == 2

@@ -1,14 +1,18 @@
 """The embedded event log: a table in Postgres (metering section 3, design section 6).
 
 Appends that arrive while one is being written are gathered and written by the next in one COPY (group commit), so the
-cost of making them durable is shared. There is one partition; its reader holds a session lock, and every read and
-commit goes over the connection that holds it, so a reader that lost the lock cannot go on unnoticed.
+cost of making them durable is shared. As long as they keep coming they go over one connection, without the layers that
+a session brings: these cost more than the COPY.
+
+There is one partition; its reader holds a session lock, and every read and commit goes over the connection that holds
+it, so a reader that lost the lock cannot go on unnoticed.
 """
 
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
@@ -16,7 +20,6 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, InterfaceError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from meterhouse.kernel import locks
 from meterhouse.kernel.db import Database
 from meterhouse.kernel.errors import Unavailable
 from meterhouse.metering.events import event as events
@@ -32,6 +35,8 @@ GROUP_LIMIT = 50_000
 # Events that may wait for their COPY in this process while Postgres is slow or away; beyond it, appends are refused.
 # One append is always taken, however large.
 WAITING_LIMIT = 200_000
+# How often appends are looked for that waited too long; it only makes their refusal so much later.
+WATCH_SECONDS = 0.5
 
 # As many rows as have not yet `bytes` before them, so at least one, however large.
 _READ = text(
@@ -41,9 +46,25 @@ _READ = text(
     " WHERE size - octet_length(payload) < :bytes ORDER BY position"
 )
 
+_WRITER_LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('event_log', 0))"
 _READER_LOCK = 0x6D65_7465_7268_6C67  # any number that nothing else locks
 
 log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Append:
+    """Events whose sender waits for `done`, until `deadline` on the clock of the event loop."""
+
+    events: Sequence[Event]
+    done: asyncio.Future[None]
+    deadline: float
+
+
+def _refuse(appends: Iterable[_Append], reason: str) -> None:
+    for one in appends:
+        if not one.done.done():
+            one.done.set_exception(Unavailable(reason))
 
 
 class EmbeddedLog:
@@ -51,7 +72,9 @@ class EmbeddedLog:
 
     def __init__(self, db: Database) -> None:
         self._db = db
-        self._waiting: deque[tuple[Sequence[Event], asyncio.Future[None]]] = deque()
+        self._waiting: deque[_Append] = deque()
+        self._group: list[_Append] = []
+        self._connection: AsyncConnection | None = None
         self._waiting_events = 0
         self._writer: asyncio.Task[None] | None = None
         self.appended = asyncio.Event()
@@ -66,51 +89,78 @@ class EmbeddedLog:
             return
         if self._waiting and self._waiting_events + len(events) > WAITING_LIMIT:
             raise Unavailable("too many events wait for the event log")
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((events, done))
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[None] = loop.create_future()
+        self._waiting.append(_Append(events, done, loop.time() + APPEND_TIMEOUT_SECONDS))
         self._waiting_events += len(events)
         if self._writer is None or self._writer.done():
             self._writer = asyncio.create_task(self._write_waiting(), name="event log writer")
-        try:
-            await asyncio.wait_for(done, APPEND_TIMEOUT_SECONDS)
-        except TimeoutError:
-            raise Unavailable("the event log does not acknowledge") from None
+        await done
 
     async def _write_waiting(self) -> None:
-        while self._waiting:
-            group, count = [], 0
-            while self._waiting and count < GROUP_LIMIT:
-                events, done = self._waiting.popleft()
-                self._waiting_events -= len(events)
-                # Who gave up waiting was refused, and will send the events again.
-                if not done.done():
-                    group.append((events, done))
-                    count += len(events)
-            if not group:
-                continue
-            try:
-                await self._write([event for events, _ in group for event in events])
-            except Exception as error:
-                log.error("events could not be appended", exc_info=error)
-                for _, done in group:
-                    if not done.done():
-                        done.set_exception(Unavailable("the event log cannot be written"))
-            else:
-                for _, done in group:
-                    if not done.done():
-                        done.set_result(None)
-                self.appended.set()
+        watch = asyncio.create_task(self._watch(), name="event log watch")
+        try:
+            while self._waiting:
+                while self._waiting:
+                    if group := self._next_group():
+                        await self._write_group(group)
+                # What is appended meanwhile starts no other writer, so it is looked for again.
+                await self._let_go()
+        finally:
+            watch.cancel()
+
+    def _next_group(self) -> list[_Append]:
+        self._group, count = [], 0
+        while self._waiting and count < GROUP_LIMIT:
+            one = self._waiting.popleft()
+            self._waiting_events -= len(one.events)
+            # Who gave up waiting was refused, and will send the events again.
+            if not one.done.done():
+                self._group.append(one)
+                count += len(one.events)
+        return self._group
+
+    async def _write_group(self, group: Sequence[_Append]) -> None:
+        try:
+            await self._write([event for one in group for event in one.events])
+        except Exception as error:
+            log.error("events could not be appended", exc_info=error)
+            await self._let_go(broken=True)
+            _refuse(group, "the event log cannot be written")
+        else:
+            for one in group:
+                if not one.done.done():
+                    one.done.set_result(None)
+            self.appended.set()
+
+    async def _watch(self) -> None:
+        """Refuse what is not acknowledged in time; one look for all is far cheaper than a timer for each."""
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            now = asyncio.get_running_loop().time()
+            late = [one for one in (*self._group, *self._waiting) if one.deadline <= now]
+            _refuse(late, "the event log does not acknowledge")
 
     async def _write(self, group: Sequence[Event]) -> None:
         records = [(event.namespace, event.ingested_at, events.to_payload(event)) for event in group]
-        async with self._db.write() as session:
+        if self._connection is None:
+            self._connection = await self._db.engine.connect()
+        raw = await self._connection.get_raw_connection()
+        driver: Any = raw.driver_connection
+        async with driver.transaction():
             # Positions must become visible in their order, or a reader would pass over one that commits late.
-            await locks.lock(session, "event_log")
-            raw = await (await session.connection()).get_raw_connection()
-            driver: Any = raw.driver_connection
+            await driver.execute(_WRITER_LOCK)
             await driver.copy_records_to_table(
                 "event_log", records=records, columns=["namespace", "ingested_at", "payload"]
             )
+
+    async def _let_go(self, *, broken: bool = False) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with contextlib.suppress(DBAPIError, InterfaceError, OSError):
+                if broken:
+                    await connection.invalidate()
+                await connection.close()
 
     async def consumer(self) -> EventConsumer:
         """Start a reader. It reads once no other process does."""
