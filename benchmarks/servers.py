@@ -24,6 +24,7 @@ from meterhouse.api.v1.ingest import ingest_app
 from meterhouse.metering.events.event import Event
 from meterhouse.metering.events.log import EventConsumer
 from meterhouse.runtime.composition import compose
+from meterhouse.runtime.serving import settle
 from meterhouse.settings import Settings
 
 START_TIMEOUT_SECONDS = 120
@@ -187,6 +188,7 @@ async def serving(name: str, directory: Path | None = None) -> AsyncIterator[Run
 
 async def _serve(name: str, directory: Path | None) -> None:
     async with SERVERS[name](directory) as app:
+        settle()
         await Announcing(config(app)).serve()
 
 
