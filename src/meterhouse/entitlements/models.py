@@ -151,7 +151,6 @@ class BalanceSnapshotRow(Base):
         usage, burnt: of the usage period until then.
         basis: digest of what the usage was measured by: meter, filters, conversion, subjects of the customer.
         counted_from, late_events, voids_version: what was stored when it was measured; see `metering.marks`.
-        revision: of the entitlement.
     """
 
     __tablename__ = "entitlement_balance_snapshots"
@@ -169,5 +168,4 @@ class BalanceSnapshotRow(Base):
     counted_from: Mapped[datetime]
     late_events: Mapped[int] = mapped_column(BigInteger())
     voids_version: Mapped[int] = mapped_column(BigInteger())
-    revision: Mapped[int]
     created_at: Mapped[datetime]

@@ -120,7 +120,6 @@ def upgrade() -> None:
         sa.Column("counted_from", sa.DateTime(timezone=True), nullable=False),
         sa.Column("late_events", sa.BigInteger(), nullable=False),
         sa.Column("voids_version", sa.BigInteger(), nullable=False),
-        sa.Column("revision", sa.Integer(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(
             ["entitlement_id"],
