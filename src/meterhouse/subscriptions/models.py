@@ -36,6 +36,7 @@ class SubscriptionRow(Timestamps, SoftDelete, Base):
         Index("ix_subscriptions_live_active_to", "namespace", "active_to", "id", postgresql_where=_LIVE),
         CheckConstraint("active_to >= active_from", name="active_period"),
         CheckConstraint("settlement_mode IN ('credit_then_invoice', 'credit_only')", name="settlement_mode"),
+        CheckConstraint("cost_basis_mode IN ('dynamic', 'pinned')", name="cost_basis_mode"),
         CheckConstraint("currency ~ '^[A-Z]{3}$'", name="currency_fiat"),
         CheckConstraint("num_nulls(plan_id, plan_key, plan_version) IN (0, 3)", name="plan_reference_whole"),
     )
@@ -52,6 +53,7 @@ class SubscriptionRow(Timestamps, SoftDelete, Base):
     annotations: Mapped[JSONObject]
     currency: Mapped[str]
     settlement_mode: Mapped[str]
+    cost_basis_mode: Mapped[str] = mapped_column(server_default="dynamic")
     pro_rating_enabled: Mapped[bool]
     billing_cadence: Mapped[str]
     billing_anchor: Mapped[datetime]
