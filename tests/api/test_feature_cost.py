@@ -182,6 +182,29 @@ async def test_windows_keep_their_zone(client: httpx.AsyncClient, house: House, 
     ]
 
 
+async def test_a_feature_shows_the_price_of_its_model(client: httpx.AsyncClient, meter: Meter) -> None:
+    await priced(client, "GPT-4o-2024-08-06", cache_read_per_token="0")
+    pricing = {"input_per_token": "0.0000025", "output_per_token": "0.00001", "cache_read_per_token": "0"}
+
+    async def shown(unit_cost: Mapping[str, Any], **filters: Any) -> Any:
+        path = (await feature(client, meter, unit_cost, **filters)).removesuffix("/cost/query")
+        third = (await client.get(path)).json()
+        first = (await client.get(f"/api/v1/features/{third['key']}")).json()
+        assert ("pricing" in first["unitCost"]) is ("pricing" in third["unit_cost"])
+        assert (await client.patch(path, json={"unit_cost": third["unit_cost"]})).json() == third
+        return third["unit_cost"].get("pricing")
+
+    assert await shown(BY_KIND) == pricing
+    assert await shown(BY_EVENT, host={"eq": "OpenAI"}, model={"eq": "gpt-4o"}) == pricing
+    assert await shown(BY_EVENT, host={"eq": "OpenAI"}, model={"in": ["gpt-4o"]}) is None
+    assert await shown({**BY_KIND, "model": "unknown"}) is None
+    await priced(client, "o1", currency="EUR")
+    assert await shown({**BY_KIND, "model": "o1"}) is None
+    listed = (await client.get(FEATURES)).json()["data"]
+    assert ["pricing" in one["unit_cost"] for one in listed] == [True, True, False, False, False]
+    assert listed[0]["unit_cost"]["pricing"] == pricing
+
+
 async def test_what_is_refused(client: httpx.AsyncClient, meter: Meter) -> None:
     manual = {"type": "manual", "amount": "1"}
     path = await feature(client, meter, manual)

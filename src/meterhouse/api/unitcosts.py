@@ -1,10 +1,12 @@
 """What the unit costs of features have in common in v1 and v3; each adds its naming (catalog-extras section 5.1)."""
 
+from dataclasses import asdict
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, RootModel
 
 from meterhouse.api.wire import Numeric, Opt
+from meterhouse.catalog.llmcost import LLMPrice
 from meterhouse.catalog.unitcost import UNIT_COST, TokenType, UnitCost
 
 
@@ -27,14 +29,30 @@ class LLMMembers(BaseModel):
     token_type: Opt[TokenType] = None
 
 
+class PricingMembers(BaseModel):
+    """What one token costs in USD, by its kind."""
+
+    input_per_token: Numeric
+    output_per_token: Numeric
+    cache_read_per_token: Opt[Numeric] = None
+    reasoning_per_token: Opt[Numeric] = None
+    cache_write_per_token: Opt[Numeric] = None
+
+
+PRICING = "What the model costs now, where the unit cost or an equality of the feature names it. Shown, never taken."
+
+
 class UnitCostRoot(RootModel[Any]):
     """One of the kinds of unit cost."""
 
     @classmethod
-    def of(cls, unit_cost: UnitCost) -> Self:
-        """Show a unit cost."""
-        return cls.model_validate(unit_cost.model_dump())
+    def of(cls, unit_cost: UnitCost, price: LLMPrice | None = None) -> Self:
+        """Show a unit cost, with the price of the model that it names."""
+        members = unit_cost.model_dump()
+        if price is not None:
+            members["pricing"] = asdict(price.pricing)
+        return cls.model_validate(members)
 
     def to_value(self) -> UnitCost:
         """Read the unit cost."""
-        return UNIT_COST.validate_python(self.root.model_dump())
+        return UNIT_COST.validate_python(self.root.model_dump(exclude={"pricing"}))

@@ -185,10 +185,11 @@ def _order(row: CostRow) -> tuple[bool, Decimal, datetime, list[tuple[str, str]]
 
 
 async def pricing(session: ReadSession, namespace: str, features: Collection[Feature]) -> dict[str, LLMPrice]:
-    """Return by feature id the price of its model now, where the unit cost or a filter names one model."""
+    """Return by feature id the price in USD of its model now, where the unit cost or a filter names one model."""
     named = {one.id: model for one in features if (model := _named_model(one)) is not None}
     prices = await llmcost.resolve(session, namespace, set(named.values()), clock.now())
-    return {feature_id: prices[model] for feature_id, model in named.items() if model in prices}
+    found = {feature_id: prices[model] for feature_id, model in named.items() if model in prices}
+    return {feature_id: price for feature_id, price in found.items() if price.currency == USD}
 
 
 def _named_model(feature: Feature) -> Model | None:

@@ -1,5 +1,6 @@
 """v1 features (catalog section 2)."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query, Response
@@ -9,11 +10,13 @@ from meterhouse.api import fields
 from meterhouse.api.deps import Namespace, Read, ServicesDep, Write
 from meterhouse.api.paging import MAX_OFFSET, MAX_PAGE_SIZE, V1Page
 from meterhouse.api.problems import errors
-from meterhouse.api.unitcosts import LLMMembers, ManualMembers, UnitCostRoot
+from meterhouse.api.unitcosts import PRICING, LLMMembers, ManualMembers, PricingMembers, UnitCostRoot
 from meterhouse.api.wire import Instant, Opt, ResourceKey, Ulid, V1Model
-from meterhouse.catalog import features
+from meterhouse.catalog import featurecost, features
 from meterhouse.catalog.features import FeatureQuery, NewFeature
+from meterhouse.catalog.llmcost import LLMPrice
 from meterhouse.kernel.conditions import Check, Condition, Operator, Sort
+from meterhouse.kernel.db import ReadSession
 from meterhouse.kernel.pages import Page, PageRequest
 from meterhouse.metering import filters
 from meterhouse.metering.filters import Filter
@@ -70,8 +73,14 @@ class FeatureManualUnitCost(ManualMembers, V1Model):
     """A fixed cost of one unit, in USD."""
 
 
+class FeatureLLMUnitCostPricing(PricingMembers, V1Model):
+    """What one token costs in USD, by its kind."""
+
+
 class FeatureLLMUnitCost(LLMMembers, V1Model):
     """A cost from the price list of language models. Each fact is fixed or read from a dimension of the meter."""
+
+    pricing: Opt[FeatureLLMUnitCostPricing] = Field(None, description=PRICING, json_schema_extra={"readOnly": True})
 
 
 class FeatureUnitCost(UnitCostRoot):
@@ -136,8 +145,8 @@ class FeatureResource(_FeatureInput):
     archived_at: Opt[Instant] = None
 
     @classmethod
-    def of(cls, feature: features.Feature) -> "FeatureResource":
-        """Show a feature. The plain values are shown when every condition is an equality."""
+    def of(cls, feature: features.Feature, price: LLMPrice | None = None) -> "FeatureResource":
+        """Show a feature and the price of its model. Plain values are shown when every condition is an equality."""
         conditions = feature.meter_filters
         plain = all(condition.operator is filters.Operator.EQ for condition in conditions.values())
         return cls(
@@ -151,11 +160,16 @@ class FeatureResource(_FeatureInput):
             else None,
             advanced_meter_group_by_filters={name: FilterString.of(condition) for name, condition in conditions.items()}
             or None,
-            unit_cost=FeatureUnitCost.of(feature.unit_cost) if feature.unit_cost else None,
+            unit_cost=FeatureUnitCost.of(feature.unit_cost, price) if feature.unit_cost else None,
             created_at=feature.created_at,
             updated_at=feature.updated_at,
             archived_at=feature.archived_at,
         )
+
+
+async def _shown(session: ReadSession, namespace: str, found: Sequence[features.Feature]) -> list[FeatureResource]:
+    prices = await featurecost.pricing(session, namespace, found)
+    return [FeatureResource.of(feature, prices.get(feature.id)) for feature in found]
 
 
 @router.post(
@@ -168,7 +182,8 @@ class FeatureResource(_FeatureInput):
 async def create_feature(body: FeatureCreateInputs, session: Write, namespace: Namespace) -> FeatureResource:
     """Create a feature, with a meter to measure its usage or without one."""
     with fields.named(body.field_names()):
-        return FeatureResource.of(await features.create(session, namespace, body.to_value()))
+        made = await features.create(session, namespace, body.to_value())
+    return (await _shown(session, namespace, [made]))[0]
 
 
 @router.get(
@@ -207,7 +222,7 @@ async def list_features(
             limit=request.size if paged else limit,
         ),
     )
-    items = [FeatureResource.of(feature) for feature in found]
+    items = await _shown(session, namespace, found)
     return V1Page.of(Page(found, total, request), items) if paged else items
 
 
@@ -219,7 +234,7 @@ async def list_features(
 )
 async def get_feature(feature_id: FeatureIdOrKey, session: Read, namespace: Namespace) -> FeatureResource:
     """Get a feature that is not archived."""
-    return FeatureResource.of(await features.get(session, namespace, feature_id))
+    return (await _shown(session, namespace, [await features.get(session, namespace, feature_id)]))[0]
 
 
 @router.delete(

@@ -1,6 +1,7 @@
 """v3 features (catalog section 2)."""
 
 import re
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request, Response
@@ -11,11 +12,13 @@ from meterhouse.api.filters import FieldKind, list_parameters, parse_filters, pa
 from meterhouse.api.labels import Labels, ShownLabels, labels_of, metadata_of
 from meterhouse.api.paging import V3Page, V3Paging
 from meterhouse.api.problems import errors
-from meterhouse.api.unitcosts import LLMMembers, ManualMembers, UnitCostRoot
+from meterhouse.api.unitcosts import PRICING, LLMMembers, ManualMembers, PricingMembers, UnitCostRoot
 from meterhouse.api.wire import Description, Instant, Name, Opt, ResourceKey, Ulid, V3Model
-from meterhouse.catalog import features
+from meterhouse.catalog import featurecost, features
 from meterhouse.catalog.features import FeatureInUse, FeatureQuery, NewFeature
+from meterhouse.catalog.llmcost import LLMPrice
 from meterhouse.kernel.conditions import Sort
+from meterhouse.kernel.db import ReadSession
 from meterhouse.kernel.errors import Forbidden
 from meterhouse.kernel.pages import Page
 from meterhouse.metering.filters import Filter, Operator, from_json
@@ -113,8 +116,14 @@ class FeatureManualUnitCost(ManualMembers, V3Model):
     """A fixed cost of one unit, in USD."""
 
 
+class FeatureLLMUnitCostPricing(PricingMembers, V3Model):
+    """What one token costs in USD, by its kind."""
+
+
 class FeatureLLMUnitCost(LLMMembers, V3Model):
     """A cost from the price list of language models. Each fact is fixed or read from a dimension of the meter."""
+
+    pricing: Opt[FeatureLLMUnitCostPricing] = Field(None, description=PRICING, json_schema_extra={"readOnly": True})
 
 
 class FeatureUnitCost(UnitCostRoot):
@@ -169,8 +178,8 @@ class Feature(V3Model):
     unit_cost: Opt[FeatureUnitCost] = None
 
     @classmethod
-    def of(cls, feature: features.Feature) -> "Feature":
-        """Show a feature."""
+    def of(cls, feature: features.Feature, price: LLMPrice | None = None) -> "Feature":
+        """Show a feature, with the price of its model."""
         shown = {name: QueryFilterStringMapItem.of(given) for name, given in feature.meter_filters.items()}
         # Built past the checks: what is stored, by v1 too, may be longer than what v3 takes.
         return cls.model_construct(
@@ -185,8 +194,17 @@ class Feature(V3Model):
             meter=FeatureMeterReference.model_construct(id=feature.meter_id, filters=shown or None)
             if feature.meter_id
             else None,
-            unit_cost=FeatureUnitCost.of(feature.unit_cost) if feature.unit_cost else None,
+            unit_cost=FeatureUnitCost.of(feature.unit_cost, price) if feature.unit_cost else None,
         )
+
+
+async def _shown(session: ReadSession, namespace: str, found: Sequence[features.Feature]) -> list[Feature]:
+    prices = await featurecost.pricing(session, namespace, found)
+    return [Feature.of(feature, prices.get(feature.id)) for feature in found]
+
+
+async def _one(session: ReadSession, namespace: str, feature: features.Feature) -> Feature:
+    return (await _shown(session, namespace, [feature]))[0]
 
 
 @router.post(
@@ -198,7 +216,7 @@ class Feature(V3Model):
 )
 async def create_feature(body: CreateFeatureRequest, session: Write, namespace: Namespace) -> Feature:
     """Create a feature, with a meter to measure its usage or without one."""
-    return Feature.of(await features.create(session, namespace, body.to_value()))
+    return await _one(session, namespace, await features.create(session, namespace, body.to_value()))
 
 
 @router.get(
@@ -217,7 +235,7 @@ async def list_features(request: Request, session: Read, namespace: Namespace, p
         limit=page.size,
     )
     found, total = await features.list_features(session, namespace, query)
-    return V3Page.of(Page(found, total, page), [Feature.of(feature) for feature in found])
+    return V3Page.of(Page(found, total, page), await _shown(session, namespace, found))
 
 
 @router.get(
@@ -228,7 +246,7 @@ async def list_features(request: Request, session: Read, namespace: Namespace, p
 )
 async def get_feature(feature_id: FeatureId, session: Read, namespace: Namespace) -> Feature:
     """Get a feature that is not archived."""
-    return Feature.of(await features.get(session, namespace, feature_id))
+    return await _one(session, namespace, await features.get(session, namespace, feature_id))
 
 
 @router.patch(
@@ -242,9 +260,10 @@ async def update_feature(
 ) -> Feature:
     """Replace or clear the unit cost; nothing else about a feature can change."""
     if "unit_cost" not in body.model_fields_set:
-        return Feature.of(await features.get(session, namespace, feature_id))
+        return await _one(session, namespace, await features.get(session, namespace, feature_id))
     unit_cost = body.unit_cost.to_value() if body.unit_cost else None
-    return Feature.of(await features.set_unit_cost(session, namespace, feature_id, unit_cost))
+    changed = await features.set_unit_cost(session, namespace, feature_id, unit_cost)
+    return await _one(session, namespace, changed)
 
 
 @router.delete(
