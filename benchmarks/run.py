@@ -9,7 +9,7 @@ from pathlib import Path
 import harness
 from harness import Figure
 
-SCRIPTS = ("queries", "insert", "dedupe", "ingest", "pipe", "growth", "money")
+SCRIPTS = ("queries", "insert", "dedupe", "ingest", "pipe", "growth", "money", "lists")
 
 
 def main() -> None:
