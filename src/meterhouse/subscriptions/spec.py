@@ -16,6 +16,8 @@ from meterhouse.subscriptions.views import PhaseView, SubscriptionView
 
 OWNER = "subscription.owner"
 BOOLEAN_COUNT = "subscription.entitlement.boolean.count"
+# Tells what one edit sold from what another did, and from what the plan did.
+PATCH_ID = "subscription.workflow.patchid"
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ from meterhouse.kernel.db import ReadSession
 from meterhouse.kernel.errors import DomainError
 from meterhouse.kernel.money import ZERO, total
 from meterhouse.kernel.pages import Page, PageRequest
+from meterhouse.kernel.periods import Period
 from meterhouse.metering.usage import UsageRequest
 
 log = structlog.get_logger(__name__)
@@ -68,8 +69,9 @@ async def of_subscription(session: ReadSession, namespace: str, subscription_id:
             status=Status(row.status),
             has_runs=has_runs,
             subscription_item_id=row.subscription_item_id,
+            invoiced=Period(since, until) if since and until else None,
         )
-        for row, has_runs in await repository.of_subscription(session, namespace, subscription_id)
+        for row, has_runs, since, until in await repository.of_subscription(session, namespace, subscription_id)
     ]
 
 

@@ -57,16 +57,27 @@ async def runs_of(session: ReadSession, namespace: str, charge_ids: Sequence[str
     return list(await session.scalars(query))
 
 
-async def of_subscription(session: ReadSession, namespace: str, subscription_id: str) -> list[tuple[ChargeRow, bool]]:
-    """Return charges whose base is not deleted, each with whether it has a run that counts."""
-    has_runs = select(ChargeRunRow.id).where(ChargeRunRow.charge_id == ChargeRow.id, _LIVE).exists()
+async def of_subscription(
+    session: ReadSession, namespace: str, subscription_id: str
+) -> list[tuple[ChargeRow, bool, datetime | None, datetime | None]]:
+    """Return charges whose base is not deleted, each with whether it has a run that counts.
+
+    The two instants are from when and until when runs bill it that cannot change any more.
+    """
+    counts = (ChargeRunRow.charge_id == ChargeRow.id) & _LIVE
+    sealed = counts & ChargeRunRow.sealed_at.is_not(None)
     query = (
-        select(ChargeRow, has_runs)
+        select(
+            ChargeRow,
+            select(ChargeRunRow.id).where(counts).exists(),
+            select(func.min(ChargeRunRow.service_period_from)).where(sealed).scalar_subquery(),
+            select(func.max(ChargeRunRow.service_period_to)).where(sealed).scalar_subquery(),
+        )
         .where(ChargeRow.namespace == namespace, ChargeRow.subscription_id == subscription_id)
         .where(ChargeRow.base_deleted_at.is_(None))
         .order_by(ChargeRow.id)
     )
-    return [(row, found) for row, found in await session.execute(query)]
+    return [(row, found, since, until) for row, found, since, until in await session.execute(query)]
 
 
 async def unfinished(session: ReadSession, namespace: str, customer_id: str) -> list[ChargeRow]:

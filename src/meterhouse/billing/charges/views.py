@@ -8,6 +8,7 @@ from typing import Literal
 from meterhouse.billing.charges.intents import ChargeIntent
 from meterhouse.billing.charges.states import PublicStatus, Status
 from meterhouse.billing.rating.results import Totals
+from meterhouse.kernel.periods import Period
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +19,7 @@ class ChargeState:
         intent: the base intent, the system's view; a user's override does not show here.
         status: the detailed status.
         has_runs: whether anything was realised that still counts; such a charge takes no new intent.
+        invoiced: what an invoice that can no longer change bills of it, from its start; None: nothing.
     """
 
     id: str
@@ -26,6 +28,7 @@ class ChargeState:
     status: Status
     has_runs: bool
     subscription_item_id: str | None
+    invoiced: Period | None = None
 
 
 @dataclass(frozen=True, slots=True)

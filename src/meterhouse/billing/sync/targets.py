@@ -12,9 +12,10 @@ from meterhouse.billing.charges.intents import ChargeIntent
 from meterhouse.billing.ports import SubscriptionReference
 from meterhouse.catalog.prices import FlatPrice, PaymentTerm, Price
 from meterhouse.kernel.clock import whole_seconds
-from meterhouse.kernel.money import is_fiat
+from meterhouse.kernel.money import ZERO, is_fiat
 from meterhouse.kernel.periods import Period
 from meterhouse.subscriptions.billing_period import aligned_period
+from meterhouse.subscriptions.spec import PATCH_ID
 from meterhouse.subscriptions.views import ItemVersion, PhaseView, SubscriptionView
 
 
@@ -157,13 +158,14 @@ def _intents(
 ) -> Iterator[ChargeIntent]:
     """Yield the charge of one period of an item, or nothing where the period cannot be billed (yet)."""
     card = item.rate_card
-    if card.price is None:
+    price = card.price if period.index is not None else _more_than_before(phase, item)
+    if price is None:
         return
     service, full = period.service.whole_seconds(), period.full.whole_seconds()
-    flat = isinstance(card.price, FlatPrice)
+    flat = isinstance(price, FlatPrice)
     if service.is_empty() and not flat:
         return
-    if isinstance(card.price, FlatPrice) and card.price.payment_term is PaymentTerm.IN_ARREARS and _open(period):
+    if isinstance(price, FlatPrice) and price.payment_term is PaymentTerm.IN_ARREARS and _open(period):
         return
     ends_within = view.active_to is not None and view.active_to <= period.service.end
     yield ChargeIntent(
@@ -175,7 +177,7 @@ def _intents(
         name=card.name,
         description=card.description,
         metadata=card.metadata or {},
-        price=card.price,
+        price=price,
         feature_key=card.feature_key,
         discounts=card.discounts,
         unit_conversion=card.unit_conversion,
@@ -184,10 +186,28 @@ def _intents(
         service_period=service,
         full_service_period=full,
         billing_period=period.billing.whole_seconds(),
-        invoice_at=whole_seconds(_invoice_at(card.price, period)),
+        invoice_at=whole_seconds(_invoice_at(price, period)),
         unique_reference_id=_identity(view, phase, item, period),
         subscription=SubscriptionReference(view.id, phase.id, item.id),
     )
+
+
+def _more_than_before(phase: PhaseView, item: ItemVersion) -> Price | None:
+    """Return the price of an item billed once, without what its versions right before it came to.
+
+    Add-ons cut an item into versions that follow each other; what is owed once is owed once for all of them. An edit
+    sells anew, and is told apart by its annotation.
+    """
+    price, start = item.rate_card.price, item.active_from
+    if not isinstance(price, FlatPrice):
+        return price
+    due = ZERO
+    for one in reversed([one for one in phase.items if one.key == item.key and one.version < item.version]):
+        same = one.annotations.get(PATCH_ID) == item.annotations.get(PATCH_ID)
+        if one.active_to != start or not same or not isinstance(one.rate_card.price, FlatPrice):
+            break
+        due, start = max(due, one.rate_card.price.amount), one.active_from
+    return price.model_copy(update={"amount": max(ZERO, price.amount - due)})
 
 
 def _open(period: _ItemPeriod) -> bool:

@@ -16,13 +16,10 @@ from meterhouse.subscriptions.addons import repository as purchases
 from meterhouse.subscriptions.patches import AddItem, Patch
 from meterhouse.subscriptions.service import checks
 from meterhouse.subscriptions.service.update import locked, update
-from meterhouse.subscriptions.spec import SubscriptionSpec, of_view, sold_item
+from meterhouse.subscriptions.spec import PATCH_ID, SubscriptionSpec, of_view, sold_item
 from meterhouse.subscriptions.status import Command, require
 from meterhouse.subscriptions.timing import Timing
 from meterhouse.subscriptions.views import SubscriptionView
-
-# Keeps apart two versions that are otherwise equal, where add-ons are taken away and equal neighbours become one.
-PATCH_ID = "subscription.workflow.patchid"
 
 
 async def edit(
