@@ -1,7 +1,7 @@
 """Meters: creating, reading, changing and deleting them (metering section 12)."""
 
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
 from sqlalchemy.exc import IntegrityError
@@ -30,6 +30,7 @@ __all__ = [
     "create",
     "delete",
     "find_by_key",
+    "find_many",
     "get",
     "get_by_id_or_key",
     "list_meters",
@@ -60,6 +61,11 @@ async def get(session: ReadSession, namespace: str, meter_id: str) -> Meter:
 async def find_by_key(session: ReadSession, namespace: str, key: str) -> Meter | None:
     """Return the live meter with this key."""
     return await repository.by_key(session, namespace, key)
+
+
+async def find_many(session: ReadSession, namespace: str, ids: Collection[str]) -> dict[str, Meter]:
+    """Return the meters of these ids, deleted ones too, by id; unknown ids are left out."""
+    return {meter.id: meter for meter in await repository.by_ids(session, namespace, ids)}
 
 
 async def get_by_id_or_key(session: ReadSession, namespace: str, id_or_key: str) -> Meter:

@@ -41,6 +41,12 @@ async def by_id(session: ReadSession, namespace: str, meter_id: str) -> Meter | 
     return await _one(session, namespace, MeterRow.id == meter_id)
 
 
+async def by_ids(session: ReadSession, namespace: str, ids: Collection[str]) -> list[Meter]:
+    """Return the meters of these ids, deleted or not."""
+    statement = select(MeterRow).where(MeterRow.namespace == namespace, MeterRow.id.in_(ids))
+    return await _meters(session, (await session.scalars(statement)).all())
+
+
 async def by_key(session: ReadSession, namespace: str, key: str) -> Meter | None:
     """Return the live meter of a key."""
     return await _one(session, namespace, MeterRow.key == key, MeterRow.deleted_at.is_(None))
