@@ -43,7 +43,37 @@ CARD = {
     "discounts": {"percentage": {"percentage": 10}},
     "entitlementTemplate": {"type": "metered", "issueAfterReset": 5, "usagePeriod": "P1M"},
 }
+TOKENS = {f"{kind}_per_token": "1" for kind in ("input", "output", "cache_read")}
+MAPPINGS = [{"app_type": "stripe", "tax_code": "txcd_20030000"}]
+V3_CARD = {
+    "key": "tokens",
+    "name": "Tokens",
+    "billing_cadence": "P1M",
+    "price": {"type": "unit", "amount": "1"},
+    "unit_config": {"operation": "divide", "conversion_factor": "1000", "rounding": "ceiling", "precision": 2},
+    "payment_term": "in_arrears",
+    "commitments": {"minimum_amount": "1"},
+    "discounts": {"percentage": 10, "usage": "5"},
+    "entitlement": {"type": "static", "config": {"a": [1]}},
+}
 BODIES: list[tuple[str, dict[str, Any]]] = [
+    (V3 + "/tax-codes", {"key": "t", "name": "n", "labels": {"a": "b"}, "app_mappings": MAPPINGS}),
+    (
+        V3 + "/currencies/custom",
+        {"code": "COINS", "name": "n", "symbol": "c", "precision": 2, "decimal_mark": ".", "thousand_separator": ","},
+    ),
+    (
+        V3 + "/llm-cost/overrides",
+        {
+            "provider": "openai",
+            "model_id": "m",
+            "model_name": "M",
+            "pricing": TOKENS,
+            "currency": "USD",
+            "effective_from": "2025-01-01T00:00:00Z",
+            "effective_to": "2026-01-01T00:00:00Z",
+        },
+    ),
     ("/api/v1/customers", {"key": "k", "name": "n", "metadata": {"a": "b"}, "billingAddress": {"country": "AT"}}),
     (V3 + "/customers", {"key": "l", "name": "n", "labels": {"a": "b"}, "usage_attribution": {"subject_keys": ["s"]}}),
     ("/api/v1/features", {"key": "f", "name": "n", "unitCost": {"type": "manual", "amount": "1"}}),
@@ -56,6 +86,25 @@ BODIES: list[tuple[str, dict[str, Any]]] = [
             "billingCadence": "P1M",
             "phases": [{"key": "a", "name": "A", "duration": None, "rateCards": [CARD]}],
         },
+    ),
+    (
+        V3 + "/plans",
+        {
+            "key": "q",
+            "name": "Q",
+            "currency": "USD",
+            "billing_cadence": "P1M",
+            "labels": {"a": "b"},
+            "phases": [{"key": "a", "name": "A", "duration": "P1M", "rate_cards": [V3_CARD]}],
+        },
+    ),
+    (
+        "/api/v1/addons",
+        {"key": "p", "name": "P", "currency": "USD", "instanceType": "single", "rateCards": [CARD]},
+    ),
+    (
+        V3 + "/addons",
+        {"key": "q", "name": "Q", "currency": "USD", "instance_type": "multiple", "rate_cards": [V3_CARD]},
     ),
     (
         V3 + "/subscriptions",
@@ -137,7 +186,7 @@ async def test_a_wrong_value_is_named_or_taken(new_world: Any) -> None:
                 sent = json.dumps(changed)
                 answer = await world.http.post(path, content=sent, headers={"content-type": "application/json"})
                 assert answer.status_code < 500, (path, sent)
-                if answer.status_code == 201 and path.endswith("/plans"):
+                if answer.status_code == 201 and path.endswith(("/plans", "/addons")):
                     # A key has one draft; the next one would be refused for that alone.
                     assert (await world.http.delete(f"{path}/{answer.json()['id']}")).status_code == 204
                 if answer.status_code == 400:

@@ -247,3 +247,18 @@ async def test_assigning_at_once_has_one_winner(client: httpx.AsyncClient) -> No
         client.post(f"{V3}/plans/{pro}/publish"), client.delete(f"{V1}/plans/{pro}/addons/extra")
     )
     assert (publish.status_code, drop.status_code) in ((200, 204), (200, 400))
+
+
+async def test_values_that_cannot_be_kept(client: httpx.AsyncClient) -> None:
+    pro, extra = await plan(client), await addon(client)
+    hostile: list[Any] = [2**31, -(2**31), 10**30, 1.5, "3", "x\x00", {}, [], None, True]
+    for value in hostile:
+        for member in ("max_quantity", "from_plan_phase", "labels", "name", "addon"):
+            answer = await assign(client, pro, extra, **{member: value})
+            assert answer.status_code in (201, 400, 409), (member, value, answer.text)
+        for member in ("maxQuantity", "fromPlanPhase", "metadata", "addonId"):
+            sent = {"addonId": extra, "fromPlanPhase": "main", member: value}
+            answer = await client.post(f"{V1}/plans/pro/addons", json=sent)
+            assert answer.status_code in (400, 409), (member, value, answer.text)
+    for query in ("id=x%00", "key=A", "keyVersion[a]=9999999999", "keyVersion[a%00]=1", "orderBy=name", "page=0"):
+        assert (await client.get(f"{V1}/plans/pro/addons?{query}")).status_code == 400, query
