@@ -19,8 +19,8 @@ from tests.scenarios.served import Server
 EXAMPLES = 15  # per operation; more find more, and take longer
 
 TAGS = {
-    "v1": frozenset({"Events", "Meters", "Subjects", "Portal", "Debug", "Lookup Information"}),
-    "v3": frozenset({"Metering Events", "Meters"}),
+    "v1": frozenset({"Events", "Meters", "Subjects", "Portal", "Debug", "Lookup Information", "Customers"}),
+    "v3": frozenset({"Metering Events", "Meters", "OpenMeter Billing Settings", "OpenMeter Customers"}),
 }
 OPERATIONS = [
     *operations(create_v1().openapi(), TAGS["v1"]),
@@ -61,6 +61,7 @@ def known(server: Server) -> Known:
         "groupBy": [["model"], ["subject"]],
         "subjectIdOrKey": [subjects[0]["id"], "made-up-app", "made-up-other"],
         "customerId": [customer],
+        "customerIdOrKey": [customer, "made-up"],
     }
 
 
