@@ -1,6 +1,7 @@
 """Holds answers against the OpenAPI documents that the server exports."""
 
 import re
+from functools import cache
 from typing import Any
 
 import httpx
@@ -45,3 +46,20 @@ class Documents:
         schema = {"allOf": [kinds[kind]["schema"]], "components": components}
         validator = jsonschema_rs.Draft202012Validator(schema, validate_formats=True)
         return [f"{list(one.instance_path)}: {one.message}" for one in validator.iter_errors(answer.json())]
+
+
+@cache
+def documents() -> Documents:
+    """Return the documents, built once."""
+    return Documents()
+
+
+def held(client: httpx.AsyncClient) -> httpx.AsyncClient:
+    """Let every answer to a client be held against the documents."""
+
+    async def check(answer: httpx.Response) -> None:
+        await answer.aread()
+        assert documents().faults(answer) == []
+
+    client.event_hooks = {"response": [check]}
+    return client

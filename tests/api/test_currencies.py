@@ -9,6 +9,7 @@ import pytest
 from meterhouse.kernel import clock
 from meterhouse.kernel.db import Database
 from meterhouse.kernel.ids import new_id
+from tests.api.answers import held
 from tests.catalog.http import client_of
 from tests.catalog.test_currencies import at
 
@@ -21,7 +22,7 @@ MANY_DIGITS = "9" * 60
 async def client(db: Database) -> AsyncIterator[httpx.AsyncClient]:
     """A client of both API versions."""
     async with client_of(db) as client:
-        yield client
+        yield held(client)
 
 
 async def created(client: httpx.AsyncClient, path: str, body: dict[str, Any]) -> Any:

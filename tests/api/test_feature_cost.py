@@ -10,6 +10,7 @@ from meterhouse.customers import service as customers
 from meterhouse.customers.customer import NewCustomer
 from meterhouse.kernel.ids import new_id
 from meterhouse.metering.meters import Aggregation, Meter
+from tests.api.answers import held
 from tests.metering.conftest import NS, House, event, house
 from tests.metering.http import client_of
 
@@ -24,7 +25,7 @@ BY_EVENT = {"type": "llm", "provider_property": "host", "model_property": "model
 async def client(house: House) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the whole server."""
     async with client_of(house) as client:
-        yield client
+        yield held(client)
 
 
 @pytest.fixture

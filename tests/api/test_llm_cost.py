@@ -14,6 +14,7 @@ from meterhouse.kernel import clock
 from meterhouse.kernel.clock import FrozenClock
 from meterhouse.kernel.db import Database
 from meterhouse.kernel.ids import new_id
+from tests.api.answers import held
 from tests.catalog.http import client_of
 from tests.catalog.test_currencies import at
 
@@ -42,7 +43,7 @@ async def client(db: Database, time: FrozenClock) -> AsyncIterator[httpx.AsyncCl
     async with db.write() as session:
         await refresh.refresh(session, [Quote(*name, one, at(1)) for name in names])
     async with client_of(db) as client:
-        yield client
+        yield held(client)
 
 
 async def created(client: httpx.AsyncClient, **members: Any) -> Any:

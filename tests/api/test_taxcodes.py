@@ -12,6 +12,7 @@ from meterhouse.catalog.prices import TaxConfig
 from meterhouse.kernel import clock
 from meterhouse.kernel.db import Database
 from meterhouse.kernel.ids import new_id
+from tests.api.answers import held
 from tests.catalog.builders import flat_card, new_plan, phase
 from tests.catalog.conftest import NS
 from tests.catalog.http import client_of
@@ -27,7 +28,7 @@ EXTERNAL = {"app_type": "external_invoicing", "tax_code": "VAT-7"}
 async def client(db: Database) -> AsyncIterator[httpx.AsyncClient]:
     """A client of both API versions."""
     async with client_of(db) as client:
-        yield client
+        yield held(client)
 
 
 async def made(client: httpx.AsyncClient, key: str = "goods", **members: Any) -> Any:

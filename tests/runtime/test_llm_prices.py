@@ -2,9 +2,6 @@
 
 import asyncio
 import json
-import os
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -46,18 +43,12 @@ async def test_refresh(database_url: str, tmp_path: Path, url: str) -> None:
     (tmp_path / "own.yaml").write_text(OWN)
     (tmp_path / "api.json").write_text(json.dumps(CATALOGUE))
 
-    async def run(*arguments: str) -> tuple[str, str]:
-        done = await asyncio.to_thread(
-            subprocess.run,
-            [sys.executable, "-m", "meterhouse", "llm-prices", "refresh", *arguments],
-            env={**os.environ, "METERHOUSE_DATABASE_URL": database_url, "COLUMNS": "200"},
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
+    async def run(*sources: str) -> tuple[str, str]:
+        arguments = ["refresh", "--data-dir", str(tmp_path)]
+        arguments += [part if part.startswith(("-", "http")) else str(tmp_path / part) for part in sources]
+        env = {"METERHOUSE_DATABASE_URL": database_url, "COLUMNS": "200"}
+        done = await asyncio.to_thread(CliRunner().invoke, app, arguments, env=env)
+        assert done.exit_code == 0, done.output
         return done.stdout, done.stderr
 
     table, told = await run("--from", "own.yaml", "--dry-run")

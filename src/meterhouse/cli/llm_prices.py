@@ -18,7 +18,7 @@ from meterhouse.catalog.llmcost.quotes import DEFAULT_TOLERANCE, Quote
 from meterhouse.catalog.llmcost.refresh import SHIPPED, Change, Kind, refresh, shipped
 from meterhouse.cli.options import ConfigOption, DataDirOption, console, fail, settings_from, told
 from meterhouse.kernel.money import plain
-from meterhouse.runtime.backends import running
+from meterhouse.runtime.backends import running_postgres
 from meterhouse.settings import Settings
 
 app = typer.Typer(help="Everybody's prices of language models.", no_args_is_help=True)
@@ -128,7 +128,7 @@ def _download(url: str) -> bytes:
 
 
 async def _refresh(settings: Settings, agreed: Sequence[Quote], *, dry_run: bool) -> list[Change]:
-    async with running(settings, console.print) as backends, backends.db.write() as session:
+    async with running_postgres(settings, console.print) as db, db.write() as session:
         return await refresh(session, agreed, dry_run=dry_run)
 
 

@@ -47,6 +47,26 @@ async def running(settings: Settings, progress: Progress) -> AsyncIterator[Backe
         Unavailable: ClickHouse cannot be reached.
     """
     async with AsyncExitStack() as stack:
+        db = await stack.enter_async_context(running_postgres(settings, progress))
+        if settings.clickhouse_url is None:
+            progress(f"Starting ClickHouse in {settings.data_dir / 'clickhouse'}")
+            clickhouse = ClickHouse(await asyncio.to_thread(_embedded_url, settings.data_dir))
+        else:
+            clickhouse = ClickHouse(settings.clickhouse_url, cluster=settings.clickhouse_cluster)
+        stack.push_async_callback(clickhouse.close)
+        if settings.auto_migrate:
+            await clickhouse.migrate()
+        yield Backends(db, clickhouse)
+
+
+@asynccontextmanager
+async def running_postgres(settings: Settings, progress: Progress) -> AsyncIterator[Database]:
+    """Start or reach Postgres alone, for what needs no usage; the rest as in `running`.
+
+    Raises:
+        EngineError: an embedded engine does not start or its directory is in use, or Postgres cannot be reached.
+    """
+    async with AsyncExitStack() as stack:
         if settings.embedded:
             stack.enter_context(engines.owning(settings.data_dir))
         if settings.database_url is None:
@@ -60,15 +80,7 @@ async def running(settings: Settings, progress: Progress) -> AsyncIterator[Backe
         if settings.auto_migrate:
             progress("Bringing the Postgres schema up to date")
             await migrate.upgrade(url)
-        if settings.clickhouse_url is None:
-            progress(f"Starting ClickHouse in {settings.data_dir / 'clickhouse'}")
-            clickhouse = ClickHouse(await asyncio.to_thread(_embedded_url, settings.data_dir))
-        else:
-            clickhouse = ClickHouse(settings.clickhouse_url, cluster=settings.clickhouse_cluster)
-        stack.push_async_callback(clickhouse.close)
-        if settings.auto_migrate:
-            await clickhouse.migrate()
-        yield Backends(db, clickhouse)
+        yield db
 
 
 def _database(settings: Settings, url: str) -> Database:
