@@ -98,6 +98,10 @@ class ClickHouse:
             lambda client: client.query(sql, parameters=bound, settings=dict(_QUERY_SETTINGS)).result_rows
         )
 
+    async def columns(self, sql: str) -> "pyarrow.Table":
+        """Run a SELECT and return its columns: for results of so many rows that a Python object each would be dear."""
+        return await self._run(lambda client: client.query_arrow(sql, settings=dict(_QUERY_SETTINGS)))
+
     async def command(self, sql: str, parameters: Mapping[str, Any] | None = None) -> None:
         """Run a statement without a result."""
         await self._run(lambda client: client.command(sql, parameters=dict(parameters or {})))

@@ -17,7 +17,7 @@ import structlog
 
 from meterhouse.kernel.ids import new_id
 from meterhouse.metering.clickhouse import ClickHouse
-from meterhouse.metering.keys import KeyStore, event_key
+from meterhouse.metering.keys import KeyStore, event_keys
 
 log = structlog.get_logger(__name__)
 
@@ -86,7 +86,7 @@ class Ownership:
                 " ORDER BY log_position LIMIT {limit:UInt32}",
                 {"partition": partition, "position": position, "limit": REPAIR_EVENTS},
             )
-            keys = list({event_key(*row[:3]) for row in rows})
+            keys = list(set(event_keys(row[:3] for row in rows)))
             known = await self._keys.known(keys)
             missing = [key for key in keys if key not in known]
             if missing:
