@@ -82,7 +82,22 @@ async def test_create_answers_the_plain_subscription(
     assert created["alignment"] == {"billablesMustAlign": True}
     assert created["metadata"] == {"a": "b"}
     assert "phases" not in created
+    assert "annotations" not in created
     assert synced == [(created["id"], None)]
+
+
+async def test_the_cost_basis_mode_is_kept(client: httpx.AsyncClient) -> None:
+    body = {"customerKey": "acme", "plan": {"key": "ws_pro"}, "costBasisMode": "pinned"}
+    refused = await client.post(PATH, json={**body, "settlementMode": "credit_only"})
+    assert refused.status_code == 400
+    assert refused.json()["extensions"]["validationErrors"][0]["field"] == "$.costBasisMode"
+    created = (await client.post(PATH, json=body)).json()
+    assert created["costBasisMode"] == "pinned"
+    changed = await client.post(f"{PATH}/{created['id']}/change", json={"timing": "immediate", "plan": body["plan"]})
+    assert (changed.json()["current"]["costBasisMode"], changed.json()["next"]["costBasisMode"]) == (
+        "pinned",
+        "dynamic",
+    )
 
 
 async def test_get_shows_the_whole_schedule(client: httpx.AsyncClient, time: FrozenClock) -> None:

@@ -20,7 +20,7 @@ from meterhouse.subscriptions.models import SubscriptionItemRow, SubscriptionPha
 from meterhouse.subscriptions.spec import ItemSpec, PhaseSpec
 from meterhouse.subscriptions.status import Status
 from meterhouse.subscriptions.timeline import item_interval, phase_ends
-from meterhouse.subscriptions.views import ItemVersion, PhaseView, PlanReference, SubscriptionView
+from meterhouse.subscriptions.views import CostBasisMode, ItemVersion, PhaseView, PlanReference, SubscriptionView
 
 SORT_COLUMNS = {
     "id": SubscriptionRow.id,
@@ -274,6 +274,7 @@ def _view(
         deleted_at=row.deleted_at,
         phases=tuple(_phase(phase, end, items.get(phase.id, [])) for phase, end in zip(phases, ends, strict=True)),
         annotations=row.annotations,
+        cost_basis_mode=CostBasisMode(row.cost_basis_mode),
     )
 
 

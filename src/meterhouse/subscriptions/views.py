@@ -7,11 +7,19 @@ to its phase. `active_to` None means open-ended. Terms: subscriptions sections 1
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
 from meterhouse.catalog.prices import SettlementMode
 from meterhouse.catalog.ratecards import RateCard
 from meterhouse.kernel.periods import Duration, Recurrence
+
+
+class CostBasisMode(StrEnum):
+    """What a unit of a custom currency is worth to a subscription: what it is worth then, or when it was sold."""
+
+    DYNAMIC = "dynamic"
+    PINNED = "pinned"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +92,7 @@ class SubscriptionView:
     deleted_at: datetime | None
     phases: tuple[PhaseView, ...]
     annotations: Mapping[str, Any] = field(default_factory=dict)
+    cost_basis_mode: CostBasisMode = CostBasisMode.DYNAMIC
 
     def recurrence(self, cadence: Duration | None = None) -> Recurrence:
         """Return the recurrence of `cadence` (default: the billing cadence) from the billing anchor."""

@@ -6,7 +6,6 @@ from pydantic import Field
 
 from meterhouse.api.v1.ratecards import Discounts, RateCard, rate_card_value
 from meterhouse.api.v1.subscription_schemas import (
-    CostBasisMode,
     CustomPlanInput,
     PlanMembers,
     StartingPhase,
@@ -19,6 +18,7 @@ from meterhouse.subscriptions import patches
 from meterhouse.subscriptions.service import Migration, PlanChange, PlanChoice
 from meterhouse.subscriptions.spec import ItemSpec
 from meterhouse.subscriptions.timing import NamedTiming
+from meterhouse.subscriptions.views import CostBasisMode
 
 _MAX_PATCHES = 100  # of the contract; keeps the work of one transaction bounded
 
@@ -134,7 +134,7 @@ class SubscriptionEdit(V1Model):
 class _ChangeMembers(V1Model):
     timing: SubscriptionTiming = Field(description="Now, at the next billing cycle, or at a boundary of a period.")
     billing_anchor: BillingAnchor = None
-    cost_basis_mode: CostBasisMode = "dynamic"
+    cost_basis_mode: CostBasisMode = CostBasisMode.DYNAMIC
 
 
 class PlanSubscriptionChange(PlanMembers, _ChangeMembers):
@@ -151,6 +151,7 @@ class PlanSubscriptionChange(PlanMembers, _ChangeMembers):
             settlement_mode=self.settlement_mode,
             billing_anchor=self.billing_anchor,
             starting_phase=self.starting_phase,
+            cost_basis_mode=self.cost_basis_mode,
         )
 
 
@@ -162,7 +163,7 @@ class CustomSubscriptionChange(_ChangeMembers):
     def to_value(self) -> PlanChange:
         """Read the change."""
         plan = self.custom_plan.to_value()
-        return PlanChange(plan=plan, timing=self.timing, billing_anchor=self.billing_anchor)
+        return PlanChange(plan, self.timing, billing_anchor=self.billing_anchor, cost_basis_mode=self.cost_basis_mode)
 
 
 class SubscriptionMigrate(V1Model):

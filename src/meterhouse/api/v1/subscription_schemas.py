@@ -1,7 +1,7 @@
 """The v1 schemas of subscriptions."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints
 
@@ -31,10 +31,9 @@ from meterhouse.subscriptions.service import CustomPlan, NewSubscription, PlanCh
 from meterhouse.subscriptions.status import Status, status_of
 from meterhouse.subscriptions.timeline import shown_items, timelines
 from meterhouse.subscriptions.timing import NamedTiming
-from meterhouse.subscriptions.views import ItemVersion, PhaseView, SubscriptionView
+from meterhouse.subscriptions.views import CostBasisMode, ItemVersion, PhaseView, SubscriptionView
 
 SubscriptionTiming = NamedTiming | Instant
-CostBasisMode = Literal["dynamic", "pinned"]
 
 
 class Period(V1Model):
@@ -73,7 +72,7 @@ class _SubscriptionMembers(V1Resource):
     customer_id: Ulid
     plan: Opt[PlanReference] = Field(None, description="Absent for a custom plan.")
     currency: CurrencyCode
-    cost_basis_mode: CostBasisMode = "dynamic"
+    cost_basis_mode: CostBasisMode = CostBasisMode.DYNAMIC
     cost_basis_pins: list[SubscriptionCostBasisPin] = []
     billing_cadence: ISODuration
     pro_rating_config: ProRatingConfig
@@ -101,6 +100,7 @@ def _members(view: SubscriptionView) -> dict[str, Any]:
         "pro_rating_config": ProRatingConfig(enabled=view.pro_rating_enabled, mode="prorate_prices"),
         "billing_anchor": view.billing_anchor,
         "settlement_mode": view.settlement_mode,
+        "cost_basis_mode": view.cost_basis_mode,
     }
 
 
@@ -232,7 +232,7 @@ class PlanReferenceInput(V1Model):
 
 
 class _SubscriptionCreateMembers(V1Model):
-    cost_basis_mode: CostBasisMode = "dynamic"
+    cost_basis_mode: CostBasisMode = CostBasisMode.DYNAMIC
     timing: SubscriptionTiming = Field(NamedTiming.IMMEDIATE, description="When it starts.")
     customer_id: Opt[Ulid] = Field(None, description="The id of the customer; it goes before the key.")
     customer_key: Opt[ExternalKey] = None
@@ -285,6 +285,7 @@ class PlanSubscriptionCreate(PlanMembers, _SubscriptionCreateMembers):
             settlement_mode=self.settlement_mode,
             billing_anchor=self.billing_anchor,
             starting_phase=self.starting_phase,
+            cost_basis_mode=self.cost_basis_mode,
         )
 
 
@@ -324,7 +325,11 @@ class CustomSubscriptionCreate(_SubscriptionCreateMembers):
         """Read the subscription."""
         plan = self.custom_plan.to_value()
         return NewSubscription(
-            customer_id=customer_id, plan=plan, timing=self.timing, billing_anchor=self.billing_anchor
+            customer_id=customer_id,
+            plan=plan,
+            timing=self.timing,
+            billing_anchor=self.billing_anchor,
+            cost_basis_mode=self.cost_basis_mode,
         )
 
 

@@ -39,6 +39,7 @@ FIELD_NAMES = {
     "$.billing_anchor": "$.billingAnchor",
     "$.starting_phase": "$.startingPhase",
     "$.target_version": "$.targetVersion",
+    "$.cost_basis_mode": "$.costBasisMode",
 }
 _SORT_FIELDS = {"activeFrom": "active_from", "activeTo": "active_to"}
 

@@ -27,9 +27,7 @@ from meterhouse.subscriptions.service import NewSubscription, PlanChange, PlanCh
 from meterhouse.subscriptions.status import Status, status_of
 from meterhouse.subscriptions.timeline import shown_items
 from meterhouse.subscriptions.timing import NamedTiming
-from meterhouse.subscriptions.views import ItemVersion, PhaseView, SubscriptionView
-
-CostBasisMode = Literal["dynamic", "pinned"]
+from meterhouse.subscriptions.views import CostBasisMode, ItemVersion, PhaseView, SubscriptionView
 
 
 class BillingSubscriptionItem(V3Model):
@@ -124,7 +122,7 @@ class BillingSubscription(V3Model):
     plan_id: Opt[Ulid] = Field(None, deprecated=True)
     plan: Opt[BillingSubscriptionPlanReference] = Field(None, description="Absent for a custom plan.")
     invoice_currency: CurrencyCode
-    cost_basis_mode: CostBasisMode = "dynamic"
+    cost_basis_mode: CostBasisMode = CostBasisMode.DYNAMIC
     cost_basis_pins: list[BillingSubscriptionCostBasisPin] = []
     billing_cadence: ISODuration
     pro_rating_config: BillingSubscriptionProRatingConfig
@@ -163,6 +161,7 @@ class BillingSubscription(V3Model):
             billing_anchor=view.billing_anchor,
             status=status_of(view, now),
             settlement_mode=view.settlement_mode,
+            cost_basis_mode=view.cost_basis_mode,
             current_period=period and ClosedPeriod.of(period),
             phases=[BillingSubscriptionPhase.of(view, phase) for phase in view.phases],
         )
@@ -196,7 +195,7 @@ class _SubscriptionMembers(V3Model):
         None,
         description="Where billing periods are counted from; default the start, after a change the anchor before it.",
     )
-    cost_basis_mode: CostBasisMode = "dynamic"
+    cost_basis_mode: CostBasisMode = CostBasisMode.DYNAMIC
 
     def plan_choice(self) -> PlanChoice:
         """Read which plan version."""
@@ -215,6 +214,7 @@ class BillingSubscriptionCreate(_SubscriptionMembers):
             settlement_mode=self.settlement_mode,
             billing_anchor=self.billing_anchor,
             named_after_version=True,
+            cost_basis_mode=self.cost_basis_mode,
         )
 
 
@@ -242,6 +242,7 @@ class BillingSubscriptionChange(_SubscriptionMembers):
             settlement_mode=self.settlement_mode,
             billing_anchor=self.billing_anchor,
             keeps_name=True,
+            cost_basis_mode=self.cost_basis_mode,
         )
 
 

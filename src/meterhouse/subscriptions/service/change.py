@@ -21,7 +21,7 @@ from meterhouse.subscriptions.service.read import load, load_row
 from meterhouse.subscriptions.service.update import locked
 from meterhouse.subscriptions.status import Command, require
 from meterhouse.subscriptions.timing import NamedTiming, Timing
-from meterhouse.subscriptions.views import PlanReference, SubscriptionView
+from meterhouse.subscriptions.views import CostBasisMode, PlanReference, SubscriptionView
 
 log = structlog.get_logger(__name__)
 
@@ -45,6 +45,7 @@ class PlanChange:
     billing_anchor: datetime | None = None
     starting_phase: str | None = None
     keeps_name: bool = False
+    cost_basis_mode: CostBasisMode = CostBasisMode.DYNAMIC
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,7 @@ async def change(
         settlement_mode=wanted.settlement_mode,
         billing_anchor=wanted.billing_anchor,
         starting_phase=wanted.starting_phase,
+        cost_basis_mode=wanted.cost_basis_mode,
     )
     return await _follow(session, row, view, following, wanted.timing, credits_enabled=credits_enabled)
 
@@ -122,6 +124,7 @@ async def migrate(
         settlement_mode=view.settlement_mode if overridden else None,
         billing_anchor=wanted.billing_anchor,
         starting_phase=wanted.starting_phase,
+        cost_basis_mode=view.cost_basis_mode,
     )
     return await _follow(session, row, view, following, wanted.timing, credits_enabled=credits_enabled)
 

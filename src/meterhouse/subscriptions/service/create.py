@@ -27,7 +27,7 @@ from meterhouse.subscriptions.service import checks
 from meterhouse.subscriptions.spec import SubscriptionSpec, from_plan
 from meterhouse.subscriptions.timing import NamedTiming, Timing
 from meterhouse.subscriptions.uniqueness import Span
-from meterhouse.subscriptions.views import SubscriptionView
+from meterhouse.subscriptions.views import CostBasisMode, SubscriptionView
 
 _CUSTOM_PLAN_KEY = "custom"
 
@@ -76,6 +76,7 @@ class NewSubscription:
     billing_anchor: datetime | None = None
     starting_phase: str | None = None
     named_after_version: bool = False
+    cost_basis_mode: CostBasisMode = CostBasisMode.DYNAMIC
 
 
 async def create(
@@ -92,7 +93,10 @@ async def create(
     """
     # In this order: what the deployment cannot serve is refused whoever the customer is (subscriptions section 4.5).
     plan = await _plan(session, namespace, new.plan)
-    require_credits(new.settlement_mode or plan.settlement_mode, enabled=credits_enabled)
+    settlement_mode = new.settlement_mode or plan.settlement_mode
+    require_credits(settlement_mode, enabled=credits_enabled)
+    if settlement_mode is SettlementMode.CREDIT_ONLY and new.cost_basis_mode is CostBasisMode.PINNED:
+        raise invalid("credits are not worth a pinned cost basis: the mode must be dynamic", field="$.cost_basis_mode")
     await lock(session, "customer", namespace, new.customer_id, "subscription")
     customer = await customers.get_live(session, namespace, new.customer_id)
     start = timing.start_of_new(new.timing)
@@ -183,6 +187,7 @@ def _subscription(namespace: str, new: NewSubscription, plan: Plan, spec: Subscr
         annotations={},
         currency=spec.currency,
         settlement_mode=str(new.settlement_mode or plan.settlement_mode),
+        cost_basis_mode=str(new.cost_basis_mode),
         pro_rating_enabled=plan.pro_rating_enabled,
         billing_cadence=str(spec.billing_cadence),
         billing_anchor=spec.billing_anchor,
