@@ -18,8 +18,7 @@ from meterhouse.kernel.errors import Forbidden, InvalidInput, NotFound
 from meterhouse.subscriptions import service
 from meterhouse.subscriptions.models import SubscriptionItemRow
 from meterhouse.subscriptions.patches import AddItem, AddPhase, Patch, RemoveItem, StretchPhase, UnscheduleEdit
-from meterhouse.subscriptions.service.edit import PATCH_ID
-from meterhouse.subscriptions.spec import BOOLEAN_COUNT, OWNER, ItemSpec
+from meterhouse.subscriptions.spec import BOOLEAN_COUNT, OWNER, PATCH_ID, ItemSpec
 from meterhouse.subscriptions.timing import NamedTiming, Timing
 from meterhouse.subscriptions.views import ItemVersion, PhaseView, SubscriptionView
 from tests.catalog.builders import flat_card, period, phase, unit_card
