@@ -35,6 +35,10 @@ LISTS = (
     f"{V3}/features?page[size]=100",
     "/api/v1/plans",
     f"{V3}/plans?page[size]=100",
+    f"{V3}/tax-codes?page[size]=100&include_deleted=true",
+    f"{V3}/currencies?filter[type]=custom&expand=cost_basis",
+    f"{V3}/llm-cost/prices?page[size]=100",
+    f"{V3}/llm-cost/overrides?page[size]=100",
     "/api/v1/billing/profiles?expand=apps",
     f"{V3}/profiles?page[size]=100",
     "/api/v1/billing/customers?includeAllCustomers=true&expand=apps&expand=customer",
@@ -43,8 +47,28 @@ CARD = {"type": "flat_fee", "key": "seats", "name": "Seats", "billingCadence": "
 PHASE = {"key": "main", "name": "Main", "duration": None}
 
 
+COINS = {"name": "Coins", "precision": 2, "decimal_mark": ".", "thousand_separator": ","}
+OVERRIDE = {
+    "provider": "openai",
+    "pricing": {"input_per_token": "1", "output_per_token": "2"},
+    "currency": "USD",
+    "effective_from": "2025-01-01T00:00:00Z",
+}
+
+
+async def _one_more_price(http: httpx.AsyncClient, n: int) -> None:
+    """Make one more tax code, currency with a cost basis, and price of a language model."""
+    code = {"key": f"code_{n}", "name": "Code", "app_mappings": []}
+    await sent(http, "POST", f"{V3}/tax-codes", code, status=201)
+    coins = await sent(http, "POST", f"{V3}/currencies/custom", {**COINS, "code": f"COINS_{n}"}, status=201)
+    basis = {"fiat_code": "USD", "rate": "1"}
+    await sent(http, "POST", f"{V3}/currencies/custom/{coins['id']}/cost-bases", basis, status=201)
+    await sent(http, "POST", f"{V3}/llm-cost/overrides", {**OVERRIDE, "model_id": f"model-{n}"}, status=201)
+
+
 async def _one_more(http: httpx.AsyncClient, n: int) -> None:
     """Make one more of everything; the first customer gets one more subscription as well."""
+    await _one_more_price(http, n)
     feature = {"key": f"feature_{n}", "name": "Feature"}
     await sent(http, "POST", "/api/v1/features", feature, status=201)
     cards = [{**CARD, "key": f"feature_{n}", "featureKey": f"feature_{n}", "price": {"type": "flat", "amount": "1"}}]
