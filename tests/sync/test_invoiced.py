@@ -8,6 +8,7 @@ from meterhouse.billing.charges.intents import ChargeIntent
 from meterhouse.billing.charges.states import Status
 from meterhouse.billing.charges.views import ChargeState
 from meterhouse.billing.sync.invoiced import beyond_invoiced
+from meterhouse.billing.sync.matching import matched
 from meterhouse.billing.sync.targets import targets
 from meterhouse.catalog.prices import FlatPrice
 from meterhouse.kernel.periods import Period
@@ -91,6 +92,26 @@ def test_days_that_are_shared_in_part() -> None:
     kept = told(beyond_invoiced(wanted, before))
     assert kept["fee[0]"] == (span("1-15", "2-01"), "62.00")
     assert kept["fee/v1[0]"] == (span("1-25", "2-15"), "72.33")
+
+
+def test_a_version_put_in_before_others_moves_none_that_was_realised() -> None:
+    before = intents(fee("62.00", "1-15", "2-01"), fee("93.00", "2-01", version=1), as_of="2-02")
+    states = stored(before, {"fee[0]": span("1-15", "2-01"), "fee/v1[0]": span("2-01", "2-15")})
+    wanted = intents(
+        fee("62.00", "1-15", "1-20"), fee("80.00", "1-20", "2-01", 1), fee("93.00", "2-01", None, 2), as_of="2-02"
+    )
+    kept = beyond_invoiced(matched(wanted, states), states)
+    assert told(kept) == {
+        "fee[0]": (span("1-15", "2-01"), "62.00"),
+        "fee/v1[0]": (span("2-01", "2-15"), "93.00"),
+        "fee/v2[0]": (span("1-20", "2-01"), "18.00"),
+        "fee/v2[1]": (span("2-15", "3-15"), "93.00"),
+    }
+    assert matched(kept, states) == kept
+    assert matched(before, states) == before
+    assert sorted(one.unique_reference_id or "" for one in matched(wanted, states)) == sorted(
+        one.unique_reference_id or "" for one in wanted
+    )
 
 
 def test_what_is_owed_once_is_owed_once_for_all_versions() -> None:

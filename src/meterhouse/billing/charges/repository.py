@@ -62,10 +62,10 @@ async def of_subscription(
 ) -> list[tuple[ChargeRow, bool, datetime | None, datetime | None]]:
     """Return charges whose base is not deleted, each with whether it has a run that counts.
 
-    The two instants are from when and until when runs bill it that cannot change any more.
+    The two instants are from when and until when lines of invoices bill it that can no longer change.
     """
     counts = (ChargeRunRow.charge_id == ChargeRow.id) & _LIVE
-    sealed = counts & ChargeRunRow.sealed_at.is_not(None)
+    sealed = counts & ChargeRunRow.sealed_at.is_not(None) & ChargeRunRow.line_id.is_not(None)
     query = (
         select(
             ChargeRow,

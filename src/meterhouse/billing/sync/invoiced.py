@@ -12,6 +12,7 @@ from decimal import Decimal
 
 from meterhouse.billing.charges.intents import ChargeIntent
 from meterhouse.billing.charges.views import ChargeState
+from meterhouse.billing.sync.matching import item_of
 from meterhouse.catalog.prices import FlatPrice
 from meterhouse.kernel.money import ZERO, round_money, total
 from meterhouse.kernel.periods import Period
@@ -23,19 +24,14 @@ def beyond_invoiced(wanted: Sequence[ChargeIntent], existing: Sequence[ChargeSta
     issued: defaultdict[str, list[ChargeState]] = defaultdict(list)
     for state in existing:
         if state.invoiced is not None and state.intent.is_flat:
-            issued[_item(state.unique_reference_id)].append(state)
+            issued[item_of(state.unique_reference_id)].append(state)
     return tuple(_kept(intent, wanted, issued) for intent in wanted)
-
-
-def _item(reference: str | None) -> str:
-    """Return what the identities of all versions and periods of an item begin with."""
-    return (reference or "").rpartition("/v[")[0]
 
 
 def _kept(
     intent: ChargeIntent, wanted: Sequence[ChargeIntent], issued: Mapping[str, Sequence[ChargeState]]
 ) -> ChargeIntent:
-    states = issued.get(_item(intent.unique_reference_id), ())
+    states = issued.get(item_of(intent.unique_reference_id), ())
     own = next((one for one in states if one.unique_reference_id == intent.unique_reference_id), None)
     if own is None:
         return _beside(intent, states)
@@ -45,8 +41,8 @@ def _kept(
 
 def _followed(intent: ChargeIntent, invoiced: Period, wanted: Sequence[ChargeIntent]) -> bool:
     """Tell whether another version of the item takes over days that an invoice bills of this one."""
-    given_up, item = Period(intent.service_period.end, invoiced.end), _item(intent.unique_reference_id)
-    others = (one for one in wanted if one.is_flat and _item(one.unique_reference_id) == item)
+    given_up, item = Period(intent.service_period.end, invoiced.end), item_of(intent.unique_reference_id)
+    others = (one for one in wanted if one.is_flat and item_of(one.unique_reference_id) == item)
     return any(not _shared(one.service_period, given_up).is_empty() for one in others)
 
 

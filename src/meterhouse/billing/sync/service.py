@@ -15,6 +15,7 @@ from meterhouse.billing.sync import repository
 from meterhouse.billing.sync.diff import Create, Delete, Move, Patch, Relink, Replace, diff
 from meterhouse.billing.sync.explain import SubscriptionReason, reason_of
 from meterhouse.billing.sync.invoiced import beyond_invoiced
+from meterhouse.billing.sync.matching import matched
 from meterhouse.billing.sync.models import SyncStateRow
 from meterhouse.billing.sync.state import ItemFailure, new_state, record_failure, record_pointless, record_sync
 from meterhouse.billing.sync.targets import Targets, ended_at, has_billables, has_custom_currency, targets
@@ -110,7 +111,7 @@ class SubscriptionSync:
         state = await self._state(session, namespace, subscription_id, found)
         wanted = await self._targets(session, view, as_of)
         existing = await self._charges.of_subscription(session, namespace, subscription_id)
-        wanted = replace(wanted, intents=beyond_invoiced(wanted.intents, existing))
+        wanted = replace(wanted, intents=beyond_invoiced(matched(wanted.intents, existing), existing))
         patches = diff(wanted.intents, existing, state.fingerprints)
         failures = await self._apply(session, namespace, patches)
         realised = {charge.unique_reference_id for charge in existing if charge.has_runs}
