@@ -10,7 +10,7 @@ import structlog
 from meterhouse.customers import attribution, service
 from meterhouse.customers.customer import UNSET, Customer, CustomerChanges, NewCustomer
 from meterhouse.customers.guards import Guards
-from meterhouse.customers.subjects import Subject
+from meterhouse.customers.subjects import PROVISIONER, Subject
 from meterhouse.kernel.db import WriteSession
 from meterhouse.kernel.errors import DomainError
 from meterhouse.kernel.money import plain
@@ -84,7 +84,7 @@ def _new_customer(subject: Subject) -> NewCustomer:
         key=subject.key if len(subject.key) <= MAX_NAME else None,
         name=(subject.display_name or subject.key)[:MAX_NAME],
         subject_keys=(subject.key,),
-        metadata=texts(subject.metadata),
+        metadata=_metadata(subject),
         annotations=_annotations(subject),
     )
 
@@ -97,14 +97,14 @@ def _annotations(subject: Subject) -> dict[str, str]:
 
 def _differs(customer: Customer, subject: Subject) -> bool:
     renamed = subject.display_name is not None and subject.display_name[:MAX_NAME] != customer.name
-    return renamed or not texts(subject.metadata).items() <= customer.metadata.items()
+    return renamed or not _metadata(subject).items() <= customer.metadata.items()
 
 
 def _changes(customer: Customer, subject: Subject) -> CustomerChanges:
     return _same(
         customer,
         name=(subject.display_name or customer.name)[:MAX_NAME],
-        metadata={**customer.metadata, **texts(subject.metadata)},
+        metadata={**customer.metadata, **_metadata(subject)},
         annotations={**customer.annotations, **_annotations(subject)},
     )
 
@@ -120,6 +120,14 @@ def _same(customer: Customer, **changed: Any) -> CustomerChanges:
         "billing_address": None if customer.billing_address is None else {},
     }
     return CustomerChanges(**{**kept, **changed})
+
+
+def _metadata(subject: Subject) -> dict[str, str]:
+    """Return what is said about a subject; a note that its customer brought it is of no use to the customer."""
+    given = dict(subject.metadata)
+    if given.get("createdBy") == PROVISIONER:
+        given = {name: value for name, value in given.items() if name not in ("createdBy", "customerId")}
+    return texts(given)
 
 
 def texts(metadata: Mapping[str, Any]) -> dict[str, str]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, any_, bindparam, or_, select, update
+from sqlalchemy import ColumnElement, Select, and_, any_, bindparam, or_, select, update
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.orm import InstrumentedAttribute
 from sqlalchemy.types import String
@@ -36,6 +36,11 @@ class CustomerFilter:
     include_deleted: bool = False
 
 
+_OWNER = CustomerRow.__table__.c
+# A deleted customer keeps the subject keys that it had when it was deleted.
+_IS_SUBJECT_KEY = (AttributionRow.is_subject_key, AttributionRow.deleted_at.is_not_distinct_from(_OWNER.deleted_at))
+_BY_SUBJECT = AttributionRow.subject.collate("C")
+
 SORT_COLUMNS = {"id": CustomerRow.id, "name": CustomerRow.name, "created_at": CustomerRow.created_at}
 
 
@@ -54,6 +59,21 @@ async def by_id(session: ReadSession, namespace: str, customer_id: str) -> Custo
     """Return the customer with this id as the database has it now, also when it is deleted."""
     query = select(CustomerRow).where(CustomerRow.namespace == namespace, CustomerRow.id == customer_id)
     return await session.scalar(query.execution_options(populate_existing=True))
+
+
+async def by_id_with_subject_keys(
+    session: ReadSession, namespace: str, customer_id: str
+) -> tuple[CustomerRow, tuple[str, ...]] | None:
+    """Return what `by_id` and `subject_keys` do, out of one statement."""
+    query = (
+        select(CustomerRow, AttributionRow.subject)
+        .outerjoin(AttributionRow, and_(AttributionRow.customer_id == CustomerRow.id, *_IS_SUBJECT_KEY))
+        .where(CustomerRow.namespace == namespace, CustomerRow.id == customer_id)
+        .order_by(_BY_SUBJECT)
+        .execution_options(populate_existing=True)
+    )
+    found = (await session.execute(query)).all()
+    return (found[0][0], tuple(subject for _, subject in found if subject is not None)) if found else None
 
 
 async def by_id_or_key(session: ReadSession, namespace: str, id_or_key: str) -> CustomerRow | None:
@@ -90,16 +110,11 @@ async def listed(
 
 async def subject_keys(session: ReadSession, rows: Collection[CustomerRow]) -> dict[str, tuple[str, ...]]:
     """Return the subject keys of customers, ascending; of deleted ones those they had when they were deleted."""
-    owner = CustomerRow.__table__.c
     query = (
         select(AttributionRow.customer_id, AttributionRow.subject)
-        .join(CustomerRow, owner.id == AttributionRow.customer_id)
-        .where(
-            _one_of(AttributionRow.customer_id, [row.id for row in rows]),
-            AttributionRow.is_subject_key,
-            AttributionRow.deleted_at.is_not_distinct_from(owner.deleted_at),
-        )
-        .order_by(AttributionRow.subject.collate("C"))
+        .join(CustomerRow, _OWNER.id == AttributionRow.customer_id)
+        .where(_one_of(AttributionRow.customer_id, [row.id for row in rows]), *_IS_SUBJECT_KEY)
+        .order_by(_BY_SUBJECT)
     )
     found: dict[str, list[str]] = {}
     for customer_id, subject in await session.execute(query):

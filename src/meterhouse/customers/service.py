@@ -87,10 +87,10 @@ async def get(session: ReadSession, namespace: str, customer_id: str) -> Custome
     Raises:
         NotFound: no such id.
     """
-    row = await repository.by_id(session, namespace, customer_id)
-    if row is None:
+    found = await repository.by_id_with_subject_keys(session, namespace, customer_id)
+    if found is None:
         raise _not_found(customer_id)
-    return (await _customers(session, [row]))[0]
+    return _customer(*found)
 
 
 async def get_by_id_or_key(session: ReadSession, namespace: str, id_or_key: str) -> Customer:

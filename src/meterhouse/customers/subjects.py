@@ -16,6 +16,7 @@ from meterhouse.kernel import clock
 from meterhouse.kernel.db import ReadSession, WriteSession
 from meterhouse.kernel.errors import Conflict, InvalidInput, NotFound
 
+PROVISIONER = "subject.provisioner"  # in the metadata of a subject that its customer brought
 STRIPE_PREFIX = "cus_"  # what every id of a Stripe customer starts with
 
 
@@ -174,7 +175,7 @@ async def provision(session: WriteSession, namespace: str, customer_id: str, key
     if not keys:
         return
     await _refuse_ids(session, namespace, keys)
-    made_by = {"createdBy": "subject.provisioner", "customerId": customer_id}
+    made_by = {"createdBy": PROVISIONER, "customerId": customer_id}
     await repository.add_subjects(session, namespace, keys, made_by)
 
 
