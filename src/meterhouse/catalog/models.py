@@ -18,6 +18,8 @@ class FeatureRow(Timestamps, Base):
         Index("uq_features_live_key", "namespace", "key", unique=True, postgresql_where=text("archived_at IS NULL")),
         Index("ix_features_namespace_key", "namespace", "key"),
         Index("ix_features_namespace_meter_id", "namespace", "meter_id"),
+        # The order of v3 lists.
+        Index("ix_features_namespace_created_at", "namespace", "created_at", "id", postgresql_include=["archived_at"]),
         CheckConstraint("(meter_id IS NULL) = (meter_key IS NULL)", "meter"),
         CheckConstraint("meter_id IS NOT NULL OR meter_filters = '{}'::jsonb", "filters_need_a_meter"),
     )

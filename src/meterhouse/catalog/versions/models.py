@@ -38,6 +38,8 @@ def version_rules(table: str) -> tuple[SchemaItem, ...]:
         UniqueConstraint("namespace", "key", "version", name=f"uq_{table}_version"),
         Index(f"uq_{table}_draft", "namespace", "key", unique=True, postgresql_where=text(draft)),
         Index(f"uq_{table}_open_ended", "namespace", "key", unique=True, postgresql_where=text(published)),
+        # The order of lists.
+        Index(f"ix_{table}_namespace_id", "namespace", "id", postgresql_include=["deleted_at"]),
         CheckConstraint("version >= 1", "version"),
         CheckConstraint("effective_to IS NULL OR effective_from <= effective_to", "effective_order"),
         CheckConstraint("effective_from IS NOT NULL OR effective_to IS NULL", "effective_to_needs_from"),
