@@ -1,4 +1,4 @@
-"""A year of one customer: upgrade, edits, a cancellation taken back, downgrade, end. A timeline explains every line."""
+"""Edits and changes in money: a year of one customer that a timeline explains, and edits while a part is billed."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -174,4 +174,47 @@ async def test_a_year_to_the_cent(new_world: NewWorld) -> None:
         assert totals(invoices, "creditsTotal") == CREDIT
         assert totals(invoices, "total") == worth - CREDIT
         assert await shop.settled(KEY) == 0
+        await shop.check_stable()
+
+
+async def test_edits_while_a_part_is_billed(new_world: NewWorld) -> None:
+    async with new_world() as world:
+        shop = Shop(world)
+        await shop.open()
+        await shop.plan("pro", phase(tokens_at("0.02"), flat_card("seat", "31.00")))
+        dearer, removed = add(tokens_at("0.05")), {"op": "remove_item", "phaseKey": "main", "itemKey": "tokens"}
+        edits = {
+            "now": (dearer, "immediate"),
+            "draft": (dearer, "immediate"),
+            "gone": (removed, "immediate"),
+            "later": (dearer, "next_billing_cycle"),
+        }
+        for key in edits:
+            await shop.subscribe(key, "pro")
+        await shop.move_to(utc(2025, 1, 20))
+        await shop.use(list(edits), D(1000))
+        await shop.move_to(utc(2025, 1, 22))
+        for key in set(edits) - {"draft"}:
+            await world.invoice(shop.customers[key], progressive=True)
+        await shop.move_to(utc(2025, 1, 24))
+        await shop.use(list(edits), D(500))
+        await shop.move_to(utc(2025, 1, 25))
+        # Its part is a draft still when the price changes, and ends at that very second.
+        await world.invoice(shop.customers["draft"], progressive=True)
+        for key, (operation, timing) in edits.items():
+            body = {"customizations": [operation], "timing": timing}
+            await world.call("PATCH", f"/api/v1/subscriptions/{shop.subscriptions[key]}", body)
+        await shop.move_to(utc(2025, 2, 1))
+        await shop.use(list(edits), D(300))
+        await shop.move_to(utc(2025, 2, 15, 2))
+        tokens = {key: [line[1:] for line in await lines_of(shop, key) if line[0] == "Tokens"] for key in edits}
+        first = ("2025-01-15", "2025-01-22", D("20.00"))
+        rest = ("2025-01-22", "2025-01-25", D("10.00"))
+        after = ("2025-01-25", "2025-02-15", D("15.00"))
+        assert tokens == {
+            "now": [first, rest, after],
+            "draft": [("2025-01-15", "2025-01-25", D("30.00")), after],
+            "gone": [first, rest],
+            "later": [first, ("2025-01-22", "2025-02-15", D("16.00"))],
+        }
         await shop.check_stable()
