@@ -86,7 +86,7 @@ class Ownership:
                 " ORDER BY log_position LIMIT {limit:UInt32}",
                 {"partition": partition, "position": position, "limit": REPAIR_EVENTS},
             )
-            keys = list(set(event_keys(row[:3] for row in rows)))
+            keys = list(set(event_keys((namespace, source, event_id) for namespace, source, event_id, _ in rows)))
             known = await self._keys.known(keys)
             missing = [key for key in keys if key not in known]
             if missing:

@@ -40,7 +40,7 @@ WATCH_SECONDS = 0.5
 
 # As many rows as have not yet `bytes` before them, so at least one, however large.
 _READ = text(
-    "SELECT position, namespace, ingested_at, payload FROM ("
+    "SELECT position, namespace, ingested_at, payload FROM ("  # in the order of Record
     " SELECT *, sum(octet_length(payload)) OVER (ORDER BY position ROWS UNBOUNDED PRECEDING) AS size FROM ("
     "  SELECT * FROM event_log WHERE position >= :next ORDER BY position LIMIT :limit) AS next) AS measured"
     " WHERE size - octet_length(payload) < :bytes ORDER BY position"
@@ -246,9 +246,10 @@ class _Reader:
         assert self._connection is not None
         assert self._next is not None
         rows = (await self._connection.execute(_READ, {"next": self._next, "limit": limit, "bytes": limit_bytes})).all()
-        if rows:
-            self._next = rows[-1].position + 1
-        return [Record(PARTITION, row.position, row.namespace, row.ingested_at, row.payload) for row in rows]
+        records = [Record(PARTITION, *row) for row in rows]
+        if records:
+            self._next = records[-1].position + 1
+        return records
 
     async def waiting(self) -> int:
         """Count the records not read yet. See `EventConsumer.waiting`."""

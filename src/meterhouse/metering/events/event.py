@@ -177,13 +177,16 @@ def _all_normalised(incoming: Sequence[_Incoming], namespace: str, received_at: 
     ):
         return None
     times = _instants([event.time for event in incoming], received_at)
-    texts = _texts([event.data for event in incoming])
-    if times is None or texts is None:
+    if times is None:
         return None
-    return [
-        Event(namespace, event.id, event.source, event.type, event.subject, time, data, received_at)
-        for event, time, data in zip(incoming, times, texts, strict=True)
-    ]
+    try:
+        events = [
+            Event(namespace, one.id, one.source, one.type, one.subject, time, str(one.data, "utf-8"), received_at)
+            for one, time in zip(incoming, times, strict=True)
+        ]
+    except UnicodeDecodeError:
+        return None
+    return events if {event.data[:1] for event in events} <= _DATA_BEGINS else None
 
 
 def _wrong(where: str, member: str, reason: str) -> InvalidInput:
@@ -236,17 +239,6 @@ def _data(raw: msgspec.Raw, where: str) -> str:
     if text[:1] not in _DATA_BEGINS:
         raise _wrong(where, "data", "must be an object")
     return text
-
-
-def _texts(raws: Sequence[msgspec.Raw]) -> Sequence[str] | None:
-    try:
-        # JSON has no NUL outside of escapes, so it parts the texts again.
-        texts = b"\0".join(raws).decode().split("\0")
-    except UnicodeDecodeError:
-        return None
-    if len(texts) != len(raws) or not {text[:1] for text in texts} <= _DATA_BEGINS:
-        return None
-    return texts
 
 
 def _is_uri_reference(source: str) -> bool:

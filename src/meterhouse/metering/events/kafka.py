@@ -32,7 +32,7 @@ from meterhouse.kernel.errors import TooLarge, Unavailable
 from meterhouse.metering.events import event as events
 from meterhouse.metering.events.event import Event
 from meterhouse.metering.events.log import APPEND_TIMEOUT_SECONDS, Batch, EventConsumer, Record
-from meterhouse.metering.keys import event_key
+from meterhouse.metering.keys import event_keys
 
 R = TypeVar("R")
 
@@ -107,7 +107,8 @@ class KafkaLog:
         """
         if not events:
             return
-        messages = [_message(event) for event in events]
+        keys = event_keys((event.namespace, event.source, event.id) for event in events)
+        messages = [_message(event, key) for event, key in zip(events, keys, strict=True)]
         with _unavailable("the event log does not acknowledge"):
             async with asyncio.timeout(APPEND_TIMEOUT_SECONDS):
                 producer = await self._started()
@@ -394,12 +395,12 @@ def _told(error: KafkaError) -> None:
     log.warning("trouble with Kafka", error=error.str())
 
 
-def _message(event: Event) -> dict[str, Any]:
+def _message(event: Event, key: bytes) -> dict[str, Any]:
     value = events.to_payload(event)
     if len(value) + len(event.namespace) > MAX_RECORD_BYTES:
         raise TooLarge(f"an event may have {MAX_RECORD_BYTES} bytes at most: {event.id[:100]}")
     return {
-        "key": event_key(event.namespace, event.source, event.id).hex().encode(),
+        "key": key.hex().encode(),
         "value": value,
         "timestamp": int(event.ingested_at.timestamp() * 1000),
         "headers": [

@@ -9,14 +9,15 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
+import msgspec
+
 from meterhouse.metering.events.event import Event
 
 # An append that is not acknowledged by then is answered with 503: the client keeps its events and tries again.
 APPEND_TIMEOUT_SECONDS = 10.0
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(msgspec.Struct, frozen=True, gc=False):
     """One record as read: the payload of `event.to_payload` and what travels beside it."""
 
     partition: int
