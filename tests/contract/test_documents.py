@@ -5,7 +5,7 @@ Requests are made up from the documents as the code exports them, so a route tha
 
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -19,8 +19,18 @@ from tests.scenarios.served import Server
 EXAMPLES = 15  # per operation; more find more, and take longer
 
 TAGS = {
-    "v1": frozenset({"Events", "Meters", "Subjects", "Portal", "Debug", "Lookup Information", "Customers"}),
-    "v3": frozenset({"Metering Events", "Meters", "OpenMeter Billing Settings", "OpenMeter Customers"}),
+    "v1": frozenset(
+        {"Events", "Meters", "Subjects", "Portal", "Debug", "Lookup Information", "Customers", "Subscriptions"}
+    ),
+    "v3": frozenset(
+        {
+            "Metering Events",
+            "Meters",
+            "OpenMeter Billing Settings",
+            "OpenMeter Customers",
+            "OpenMeter Subscriptions",
+        }
+    ),
 }
 OPERATIONS = [
     *operations(create_v1().openapi(), TAGS["v1"]),
@@ -62,6 +72,35 @@ def known(server: Server) -> Known:
         "subjectIdOrKey": [subjects[0]["id"], "made-up-app", "made-up-other"],
         "customerId": [customer],
         "customerIdOrKey": [customer, "made-up"],
+        **_sold(server),
+    }
+
+
+def _sold(server: Server) -> Known:
+    """Sell a plan of two phases to two customers: one subscription runs, one is scheduled."""
+    price = {"type": "flat", "amount": "1"}
+    card = {"type": "flat_fee", "key": "seat", "name": "Seat", "billingCadence": "P1M", "price": price}
+    phases = [
+        {"key": key, "name": key, "duration": duration, "rateCards": [card]}
+        for key, duration in (("trial", "P1M"), ("full", None))
+    ]
+    server.plan("made_up", phases=phases)
+    made = [
+        server.call(
+            "POST",
+            "/api/v1/subscriptions",
+            {"customerId": server.customer(f"made-up-{n}"), "plan": {"key": "made_up"}, "timing": timing},
+            status=201,
+        )["id"]
+        for n, timing in enumerate(("immediate", format_instant(datetime.now(UTC) + timedelta(days=1))))
+    ]
+    return {
+        "subscriptionId": made,
+        "customerKey": ["made-up-0", "made-up-1"],
+        "phaseKey": ["trial", "full"],
+        "itemKey": ["seat"],
+        "startingPhase": ["full"],
+        "plan": [{"key": "made_up"}],
     }
 
 

@@ -124,7 +124,7 @@ async def unschedule_cancelation(
     _ONE + "/change",
     operation_id="changeSubscription",
     summary="Change the plan of a subscription",
-    responses=errors("v3", *_FAILURES),
+    responses=errors("v3", *_FAILURES, 412),
 )
 async def change_subscription(
     subscription_id: SubscriptionId, body: BillingSubscriptionChange, namespace: Namespace, services: ServicesDep
