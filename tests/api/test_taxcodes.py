@@ -164,3 +164,18 @@ async def test_a_tax_code_stays_while_a_plan_is_sold_with_it(db: Database, clien
     async with db.write() as session:
         await plans.delete(session, NS, plan.id)
     assert (await client.delete(f"{V3}/{goods['id']}")).status_code == 204
+
+
+async def test_a_plan_shows_a_code_that_its_tax_code_was_given_later(db: Database, client: httpx.AsyncClient) -> None:
+    goods = await made(client)
+    card = flat_card(tax_config=TaxConfig(tax_code_id=goods["id"]))
+    async with db.write() as session:
+        plan = await plans.create(session, NS, new_plan(phases=[phase(card)]))
+
+    async def shown() -> Any:
+        answer = (await client.get(f"/api/v1/plans/{plan.id}")).json()
+        return answer["phases"][0]["rateCards"][0]["taxConfig"]
+
+    assert await shown() == {"taxCodeId": goods["id"]}
+    await client.put(f"{V3}/{goods['id']}", json={"name": "Goods", "app_mappings": [STRIPE]})
+    assert await shown() == {"taxCodeId": goods["id"], "stripe": {"code": STRIPE["tax_code"]}}

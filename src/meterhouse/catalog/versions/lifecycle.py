@@ -13,7 +13,6 @@ from sqlalchemy.exc import IntegrityError
 
 from meterhouse.catalog import currencies, features, taxcodes
 from meterhouse.catalog.prices import TaxConfig
-from meterhouse.catalog.ratecards import RateCard
 from meterhouse.catalog.versions import rules
 from meterhouse.catalog.versions.models import VersionRow
 from meterhouse.catalog.versions.repository import VersionStore
@@ -144,11 +143,7 @@ async def resolved(session: WriteSession, noun: str, version: V) -> V:
             configs[card.tax_config] = await taxcodes.resolved(
                 session, version.namespace, card.tax_config, field=f"{card_path(holder, card)}.taxConfig"
             )
-
-    def with_config(_: str, card: RateCard) -> RateCard:
-        return card.model_copy(update={"tax_config": configs[card.tax_config]}) if card.tax_config else card
-
-    return version.with_cards(with_config)
+    return version.with_tax_configs(configs)
 
 
 async def custom_currencies(session: ReadSession, namespace: str, versions: Sequence[Version]) -> frozenset[str]:

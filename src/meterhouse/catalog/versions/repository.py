@@ -11,13 +11,15 @@ from typing import Any, Generic, TypeVar
 
 from sqlalchemy import ColumnElement, and_, exists, false, func, or_, select
 
+from meterhouse.catalog import taxcodes
 from meterhouse.catalog.currencies.service import FIAT_LENGTH
 from meterhouse.catalog.ratecards import RateCard
 from meterhouse.catalog.versions.models import RateCardRow, VersionRow
 from meterhouse.catalog.versions.version import Version, VersionStatus
-from meterhouse.kernel.conditions import Column, Condition, Sort, order_by
+from meterhouse.kernel.conditions import Column, Condition, Sort
 from meterhouse.kernel.db import ReadSession, WriteSession
 from meterhouse.kernel.ids import new_id
+from meterhouse.kernel.paged import page_of
 from meterhouse.kernel.pages import Page, PageRequest
 
 R = TypeVar("R", bound=VersionRow)
@@ -158,7 +160,12 @@ class VersionStore(ABC, Generic[V, R]):
         return found[0] if found else None
 
     async def _loaded(self, session: ReadSession, rows: Sequence[R]) -> list[V]:
-        return await self._values(session, rows) if rows else []
+        if not rows:
+            return []
+        versions = await self._values(session, rows)
+        configs = {card.tax_config for one in versions for _, card in one.placed_cards() if card.tax_config}
+        shown = await taxcodes.filled(session, rows[0].namespace, configs)
+        return [one.with_tax_configs(shown) for one in versions] if configs else versions
 
     async def key_of(self, session: ReadSession, namespace: str, version_id: str) -> str | None:
         """Return the key of the version of that id."""
@@ -178,10 +185,7 @@ class VersionStore(ABC, Generic[V, R]):
     async def listed(self, session: ReadSession, namespace: str, query: VersionQuery, at: datetime) -> Page[V]:
         """Return a page of versions. `at` is the instant that statuses speak of."""
         where = self._listed(namespace, query, at)
-        total = await session.scalar(select(func.count()).select_from(self.row).where(*where)) or 0
-        order = order_by(query.sorts, self.columns(), last=self.row.id)
-        statement = select(self.row).where(*where).order_by(*order).offset(query.page.offset).limit(query.page.size)
-        rows = (await session.scalars(statement)).all()
+        rows, total = await page_of(session, self.row, where, query.sorts, self.columns(), query.page, last=self.row.id)
         return Page(await self._loaded(session, rows), total, query.page)
 
     def _listed(self, namespace: str, query: VersionQuery, at: datetime) -> list[ColumnElement[bool]]:

@@ -7,6 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Self
 
+from meterhouse.catalog.prices import TaxConfig
 from meterhouse.catalog.ratecards import RateCard
 
 
@@ -53,6 +54,14 @@ class Version(ABC):
     def placed_cards(self) -> list[tuple[str, RateCard]]:
         """Return all rate cards, each with the path of what holds it."""
         return [(holder, card) for holder, cards in self.decks() for card in cards]
+
+    def with_tax_configs(self, configs: Mapping[TaxConfig, TaxConfig]) -> Self:
+        """Return the version with the tax config of every card replaced; `configs` has all of them."""
+
+        def replaced(_: str, card: RateCard) -> RateCard:
+            return card.model_copy(update={"tax_config": configs[card.tax_config]}) if card.tax_config else card
+
+        return self.with_cards(replaced)
 
 
 def card_path(holder: str, card: RateCard, segment: str = "rateCards") -> str:
