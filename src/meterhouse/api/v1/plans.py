@@ -13,6 +13,7 @@ from meterhouse.api.problems import errors
 from meterhouse.api.v1.ratecards import RateCard, rate_card_of, rate_card_value
 from meterhouse.api.v1.versions import (
     KEY_VERSION_PARAMETER,
+    AnyUlid,
     Order,
     OrderBy,
     VersionMembers,
@@ -218,7 +219,7 @@ async def list_plans(
     namespace: Namespace,
     page: V1Paging,
     include_deleted: Annotated[bool, Query(alias="includeDeleted", description="Show deleted ones too.")] = False,
-    ids: Annotated[list[Ulid] | None, Query(alias="id", description="Ids of versions.")] = None,
+    ids: Annotated[list[AnyUlid] | None, Query(alias="id", description="Ids of versions.")] = None,
     key: Annotated[list[ResourceKey] | None, Query(description="Keys, with all their versions.")] = None,
     status: Annotated[list[PlanStatus] | None, Query(description="Statuses to show; all when left out.")] = None,
     currency: Annotated[list[CurrencyCode] | None, Query(description="Currencies.")] = None,
