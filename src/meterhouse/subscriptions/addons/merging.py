@@ -53,7 +53,7 @@ def merged(target: RateCard, addition: RateCard) -> RateCard:
     """Return the card of an item with a card of the same key added.
 
     Name, description, metadata and tax stay the item's. A price that the item did not have comes with all that belongs
-    to it: kind, cadence, currency, unit conversion and discounts.
+    to it: kind, cadence, currency, unit conversion, discounts, and tax where the item says nothing of it.
 
     Raises:
         Unmergeable: the two do not fit.
@@ -71,6 +71,7 @@ def merged(target: RateCard, addition: RateCard) -> RateCard:
         of_price = ("price", "kind", "billing_cadence", "currency", "unit_conversion")
         changes |= {name: getattr(addition, name) for name in of_price}
         changes["discounts"] = changes["discounts"].model_copy(update={"percentage": addition.discounts.percentage})
+        changes["tax_config"] = target.tax_config or addition.tax_config
     elif addition.price is not None:
         changes["price"] = _sum(target.price, addition.price)
     return target.model_copy(update=changes)
