@@ -10,8 +10,9 @@ from benchmarks.crowd import TABLES, crowd
 from sqlalchemy import text
 
 from meterhouse.customers import service as customers
+from meterhouse.customers.service import CustomerFilter
 from meterhouse.kernel import clock
-from meterhouse.kernel.conditions import Sort
+from meterhouse.kernel.conditions import Sort, equals
 from meterhouse.kernel.db import Database, ReadSession
 from meterhouse.kernel.pages import PageRequest
 from meterhouse.subscriptions import service as subscriptions
@@ -178,3 +179,21 @@ async def _check(connection: asyncpg.Connection, statement: Statement, what: str
         elif "Scan" in kind and "Subquery" not in kind:
             # Whole rows are read for the page alone, never for what stands before it.
             assert node["Actual Rows"] * node["Actual Loops"] <= SIZE, (what, node)
+
+
+async def test_what_is_asked_for_by_its_name_is_found_by_index(db: Database, crowded: asyncpg.Connection) -> None:
+    plan = subscriptions.customers_on_plan("default", equals("plan_07"))
+    for chosen, total in (
+        (CustomerFilter(key=equals("key-77")), 1),
+        (CustomerFilter(subject=equals("key-77")), 1),
+        (CustomerFilter(key=equals("key-50")), 0),  # deleted
+        (CustomerFilter(among=(plan,)), None),
+    ):
+        with recorded(db) as asked:
+            async with db.read() as session:
+                page = await customers.list_customers(session, "default", chosen, page=PageRequest(1, SIZE))
+        assert page.total_count == total or (total is None and page.total_count > SIZE)
+        for statement in asked:
+            if statement.text.startswith("SELECT"):
+                kinds = {node["Node Type"] for node in await nodes(crowded, statement)}
+                assert "Seq Scan" not in kinds, (chosen, kinds)

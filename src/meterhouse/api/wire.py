@@ -201,6 +201,7 @@ ResourceKey = Annotated[str, StringConstraints(pattern=KEY_PATTERN, min_length=1
 ExternalKey = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 Description = Annotated[str, StringConstraints(max_length=1024)]
+Email = Annotated[str, StringConstraints(max_length=320)]  # no address is longer, and lists are ordered by it
 CurrencyCode = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
 
 

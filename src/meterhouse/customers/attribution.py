@@ -23,6 +23,12 @@ async def resolve(session: ReadSession, namespace: str, subjects: Collection[str
     return {subject: customers[held[subject]] if subject in held else None for subject in subjects}
 
 
+async def holders_of_subject_keys(session: ReadSession, namespace: str, subjects: Collection[str]) -> list[str]:
+    """Return the ids of the live customers that have one of these subject keys; keys of customers do not count."""
+    held = await repository.attributions(session, namespace, subjects)
+    return sorted({row.customer_id for row in held if row.is_subject_key})
+
+
 async def resolve_one(session: ReadSession, namespace: str, subject: str) -> Customer:
     """Return the live customer that a subject belongs to.
 

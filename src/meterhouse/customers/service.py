@@ -154,6 +154,8 @@ def _check(key: str | None, name: str, subject_keys: Collection[str], currency: 
         raise invalid("key must not be empty", field="$.key")
     if any(not subject for subject in subject_keys):
         raise invalid("a subject key must not be empty", field=_SUBJECT_KEYS)
+    if any(subjects.is_too_long(subject) for subject in subject_keys):
+        raise invalid(f"a subject key must have at most {subjects.MAX_KEY_BYTES} bytes", field=_SUBJECT_KEYS)
     if key is None and not subject_keys:
         raise invalid("either key or usageAttribution.subjectKeys must be provided", field="$.key")
     _check_currency(currency)

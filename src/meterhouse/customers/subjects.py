@@ -16,6 +16,7 @@ from meterhouse.kernel import clock
 from meterhouse.kernel.db import ReadSession, WriteSession
 from meterhouse.kernel.errors import Conflict, InvalidInput, NotFound
 
+MAX_KEY_BYTES = 2048  # an index of Postgres takes no longer text
 PROVISIONER = "subject.provisioner"  # in the metadata of a subject that its customer brought
 STRIPE_PREFIX = "cus_"  # what every id of a Stripe customer starts with
 
@@ -109,7 +110,8 @@ async def upsert(
     """Create or change subjects, in order, all or none; returns each as it stood after its item.
 
     Raises:
-        InvalidInput: an empty key, a Stripe customer id of another form, or a new key that is the id of a subject.
+        InvalidInput: an empty or endless key, a Stripe customer id of another form, or a new key that is the id of a
+            subject.
         Conflict: a new key is given twice, or a subject is deleted by another request at this moment.
     """
     for item in items:
@@ -131,9 +133,16 @@ async def upsert(
     return changed
 
 
+def is_too_long(key: str) -> bool:
+    """Tell whether a key is too long to be found by."""
+    return len(key.encode()) > MAX_KEY_BYTES
+
+
 def _check(item: SubjectUpsert) -> None:
     if not item.key:
         raise InvalidInput("the key of a subject must not be empty")
+    if is_too_long(item.key):
+        raise InvalidInput(f"the key of a subject must have at most {MAX_KEY_BYTES} bytes")
     stripe_id = item.stripe_customer_id
     if isinstance(stripe_id, str) and not stripe_id.startswith(STRIPE_PREFIX):
         raise InvalidInput(f"invalid Stripe customer id: {stripe_id}: must start with {STRIPE_PREFIX}")

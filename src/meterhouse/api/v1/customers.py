@@ -11,7 +11,7 @@ from meterhouse.api.paging import V1Page, V1Paging
 from meterhouse.api.problems import errors
 from meterhouse.api.v1.address import Address
 from meterhouse.api.v1.subscription_schemas import Subscription
-from meterhouse.api.wire import CurrencyCode, Description, ExternalKey, Name, Opt, Ulid, V1Model, V1Resource
+from meterhouse.api.wire import CurrencyCode, Description, Email, ExternalKey, Name, Opt, Ulid, V1Model, V1Resource
 from meterhouse.customers import customer as values
 from meterhouse.customers import service
 from meterhouse.customers.customer import UNSET, CustomerChanges, NewCustomer
@@ -47,7 +47,7 @@ class _CustomerInput(V1Model):
     metadata: Opt[dict[str, str]] = None
     key: Opt[ExternalKey] = Field(None, description="Your own name for the customer, unique while it exists.")
     usage_attribution: Opt[CustomerUsageAttribution] = None
-    primary_email: Opt[str] = None
+    primary_email: Opt[Email] = None
     currency: Opt[CurrencyCode] = Field(None, description="Currency of the customer's invoices, by ISO 4217.")
     billing_address: Opt[Address] = None
 

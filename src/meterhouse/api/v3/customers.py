@@ -12,7 +12,7 @@ from meterhouse.api.filters import FieldKind, list_parameters, parse_filters, pa
 from meterhouse.api.labels import Labels, ShownLabels, labels_of, metadata_of
 from meterhouse.api.paging import V3Page, V3Paging
 from meterhouse.api.problems import errors
-from meterhouse.api.wire import CurrencyCode, Description, ExternalKey, Instant, Name, Opt, Ulid, V3Model
+from meterhouse.api.wire import CurrencyCode, Description, Email, ExternalKey, Instant, Name, Opt, Ulid, V3Model
 from meterhouse.billing.profiles import repository as profiles
 from meterhouse.customers import customer as values
 from meterhouse.customers import service
@@ -70,7 +70,7 @@ class _CustomerInput(V3Model):
     description: Opt[Description] = None
     labels: Opt[Labels] = None
     usage_attribution: Opt[BillingCustomerUsageAttribution] = None
-    primary_email: Opt[str] = None
+    primary_email: Opt[Email] = None
     currency: Opt[CurrencyCode] = Field(None, description="Currency of the customer's invoices, by ISO 4217.")
     billing_address: Opt[Address] = None
 
