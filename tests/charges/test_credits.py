@@ -14,6 +14,7 @@ from meterhouse.catalog.prices import Discounts, PaymentTerm, SettlementMode
 from meterhouse.credits import balances, collector, grants
 from meterhouse.credits.balances import OutstandingCharge
 from meterhouse.credits.grants import FundingMethod, NewGrant
+from meterhouse.customers import service as customers
 from meterhouse.kernel.models import JobRow
 from tests.charges.test_by_invoice import GRADUATED
 from tests.charges.world import NS, World, at, between, flat, unit
@@ -283,7 +284,8 @@ async def test_what_is_outstanding(credit_world: World) -> None:
 
     async def outstanding() -> dict[str, OutstandingCharge]:
         async with world.db.read() as session:
-            found = await world.charges.outstanding(session, NS, world.customer_id)
+            customer = await customers.get(session, NS, world.customer_id)
+            found = await world.charges.outstanding(session, customer)
         return {one.charge_id: one for one in found}
 
     found = await outstanding()

@@ -1,5 +1,6 @@
 """A small world around charges: one customer, one metered feature, events, and invoices in memory."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -64,6 +65,9 @@ class Events:
         moment = at(time) if isinstance(time, str) else time
         stored_at = at(stored) if isinstance(stored, str) else stored or moment
         self.all.append(Event(moment, stored_at, Decimal(value)))
+
+    async def quantities(self, requests: Sequence[UsageRequest]) -> list[Decimal]:
+        return [await self.quantity(request) for request in requests]
 
     async def quantity(self, request: UsageRequest) -> Decimal:
         counted = [

@@ -1,6 +1,6 @@
 """The real services around the sync, from a plan written for one customer to invoices; usage is kept in memory."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -44,6 +44,9 @@ class Usage:
     """The same quantity for every question."""
 
     total = Decimal(0)
+
+    async def quantities(self, requests: Sequence[UsageRequest]) -> list[Decimal]:
+        return [await self.quantity(request) for request in requests]
 
     async def quantity(self, request: UsageRequest) -> Decimal:
         return self.total

@@ -12,14 +12,13 @@ from meterhouse.credits.live import OutstandingCharge, Stock, live
 from meterhouse.credits.models import CreditGrant
 from meterhouse.kernel import clock
 from meterhouse.kernel.db import ReadSession
-from meterhouse.kernel.money import ZERO, total
-from meterhouse.ledger import accounts
-from meterhouse.ledger.accounts import Book
-from meterhouse.ledger.balances import Address, AsOf, Bound, by_currency
-from meterhouse.ledger.repository import addresses
+from meterhouse.kernel.money import ZERO
+from meterhouse.ledger import repository as ledger
+from meterhouse.ledger.accounts import AccountType, Book
+from meterhouse.ledger.balances import Address
 from meterhouse.ledger.routes import ABSENT, Absent, RouteFilter
 
-__all__ = ["Balance", "OutstandingCharge", "balances", "settled"]
+__all__ = ["Balance", "OutstandingCharge", "balances"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,19 +37,17 @@ class Balance:
     live: Decimal
 
 
-def settled_addresses(book: Book, feature: str | Absent | None) -> list[Address]:
+def _settled(feature: str | Absent | None) -> list[tuple[AccountType, RouteFilter]]:
     """Return what makes up the settled balance: stored credit, and debts that no grant is behind of."""
     return [
-        (book.fbo, RouteFilter(match_feature=feature)),
-        (book.receivable, RouteFilter(match_feature=feature, cost_basis=None)),
+        (AccountType.FBO, RouteFilter(match_feature=feature)),
+        (AccountType.RECEIVABLE, RouteFilter(match_feature=feature, cost_basis=None)),
     ]
 
 
-async def settled(
-    session: ReadSession, book: Book, bound: Bound, feature: str | Absent | None = ABSENT
-) -> dict[str, Decimal]:
-    """Return the settled balance by currency."""
-    return await by_currency(session, book.namespace, settled_addresses(book, feature), bound)
+def settled_addresses(book: Book, feature: str | Absent | None) -> list[Address]:
+    """Return where the settled balance lies."""
+    return [(book.account_ids[kind], route_filter) for kind, route_filter in _settled(feature)]
 
 
 async def balances(
@@ -73,18 +70,19 @@ async def balances(
     """
     instant = at or clock.now()
     promised = _pending(await repository.pending(session, namespace, customer_id, instant), feature)
-    book = await accounts.find(session, namespace, customer_id)
-    sums = await settled(session, book, AsOf(instant), feature) if book else {}
-    shown = set(currencies) if currencies is not None else set(promised)
-    if currencies is None and book:
-        shown |= await repository.currencies(session, namespace, book.fbo)
+    holdings = await ledger.holdings(session, namespace, customer_id, _settled(feature), instant)
+    sums: dict[str, Decimal] = defaultdict(lambda: ZERO)
     stock: dict[str, list[Stock]] = defaultdict(list)
-    if book and at is None and outstanding:
-        for one in await _stock(session, book, instant, feature):
-            stock[one.route.currency].append(one)
+    for one in holdings:
+        if one.counts:
+            sums[one.route.currency] += one.amount
+        if one.counts and one.account_type == AccountType.FBO:
+            stock[one.route.currency].append(Stock(one.sub_account_id, one.route, one.sourced))
+    held = {one.route.currency for one in holdings if one.account_type == AccountType.FBO}
+    shown = set(currencies) if currencies is not None else {*promised, *held}
 
     def balance(currency: str) -> Balance:
-        amount = sums.get(currency, ZERO)
+        amount = sums[currency]
         charges = [charge for charge in outstanding if charge.currency == currency]
         now = live(amount, stock[currency], charges, feature) if at is None else ZERO
         return Balance(currency, amount, promised.get(currency, ZERO), now)
@@ -98,14 +96,3 @@ def _pending(grants: Sequence[CreditGrant], feature: str | Absent | None) -> dic
         if feature is ABSENT or serves(grant.features, feature):
             promised[grant.currency] += grant.amount
     return dict(promised)
-
-
-async def _stock(session: ReadSession, book: Book, at: datetime, feature: str | Absent | None) -> list[Stock]:
-    """Return the stored credit there is at an instant, per sub-account."""
-    route_filter = RouteFilter(match_feature=feature)
-    movements = await repository.movements(session, book.namespace, book.fbo, route_filter, at)
-    amounts: dict[str, Decimal] = defaultdict(lambda: ZERO)
-    for (sub_account_id, _), booked in movements.items():
-        amounts[sub_account_id] += total(one.amount for one in booked if one.at <= at)
-    places = await addresses(session, book.namespace, amounts)
-    return [Stock(sub_account_id, places[sub_account_id][1], amount) for sub_account_id, amount in amounts.items()]

@@ -11,7 +11,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, NewType
 
-from sqlalchemy import DateTime, MetaData, Numeric, String, text
+from sqlalchemy import DateTime, MetaData, Numeric, String
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
@@ -96,7 +96,8 @@ class Database:
     async def read(self) -> AsyncIterator[ReadSession]:
         """Open a READ ONLY transaction."""
         async with self._sessions() as session, session.begin():
-            await session.execute(text("SET TRANSACTION READ ONLY"))
+            # Part of BEGIN: as a statement of its own it would be another round trip of every request.
+            await session.connection(execution_options={"postgresql_readonly": True})
             if self.on_begin is not None:
                 await self.on_begin(session)
             yield ReadSession(session)

@@ -1,6 +1,7 @@
 """Statements of the ledger."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -194,6 +195,57 @@ async def sums(
         .group_by(LedgerSubAccount.currency)
     )
     return dict((await session.execute(query)).all())
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """What a sub-account of a customer held at an instant.
+
+    Attributes:
+        counts: whether the sub-account passes the filter of its account.
+        amount: the sum of its entries.
+        sourced: the part of it that came from grants.
+    """
+
+    account_type: str
+    sub_account_id: str
+    route: Route
+    counts: bool
+    amount: Decimal
+    sourced: Decimal
+
+
+async def holdings(
+    session: ReadSession, namespace: str, customer_id: str, filters: Sequence[tuple[str, RouteFilter]], at: datetime
+) -> list[Holding]:
+    """Return the sub-accounts of some of a customer's accounts with what was booked on them by an instant.
+
+    Args:
+        filters: types of accounts, with what counts in each.
+    """
+    kind = LedgerCustomerAccount.account_type
+    counts = or_(*(and_(kind == name, *matches(one)) for name, one in filters))
+    booked, sourced = LedgerTransaction.id.is_not(None), LedgerEntry.source_charge_id.is_not(None)
+    amount = func.coalesce(func.sum(LedgerEntry.amount).filter(booked), ZERO)
+    from_grants = func.coalesce(func.sum(LedgerEntry.amount).filter(booked, sourced), ZERO)
+    query = (
+        select(kind, LedgerSubAccount, counts, amount, from_grants)
+        .select_from(LedgerCustomerAccount)
+        .join(LedgerSubAccount, LedgerSubAccount.account_id == LedgerCustomerAccount.account_id)
+        .outerjoin(LedgerEntry, LedgerEntry.sub_account_id == LedgerSubAccount.id)
+        .outerjoin(LedgerTransaction, and_(LedgerTransaction.id == LedgerEntry.transaction_id, booked_by(at)))
+        .where(
+            LedgerCustomerAccount.namespace == namespace,
+            LedgerCustomerAccount.customer_id == customer_id,
+            kind.in_([name for name, _ in filters]),
+            LedgerSubAccount.namespace == namespace,
+        )
+        .group_by(kind, LedgerSubAccount.id)
+    )
+    return [
+        Holding(account_type, place.id, route_of(place), passes, whole, part)
+        for account_type, place, passes, whole, part in await session.execute(query)
+    ]
 
 
 def booked_by(at: datetime) -> ColumnElement[bool]:

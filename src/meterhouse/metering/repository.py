@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import delete, func, or_, select, tuple_
+from sqlalchemy import and_, delete, func, or_, select, tuple_
 from sqlalchemy.dialects.postgresql import distinct_on, insert
 
 from meterhouse.kernel import locks
@@ -42,9 +42,20 @@ async def by_id(session: ReadSession, namespace: str, meter_id: str) -> Meter | 
 
 
 async def by_ids(session: ReadSession, namespace: str, ids: Collection[str]) -> list[Meter]:
-    """Return the meters of these ids, deleted or not."""
-    statement = select(MeterRow).where(MeterRow.namespace == namespace, MeterRow.id.in_(ids))
-    return await _meters(session, (await session.scalars(statement)).all())
+    """Return the meters of these ids, deleted or not, out of one statement with their slots."""
+    of_type = and_(MeterSlotRow.namespace == MeterRow.namespace, MeterSlotRow.event_type == MeterRow.event_type)
+    statement = (
+        select(MeterRow, MeterSlotRow)
+        .outerjoin(MeterSlotRow, of_type)
+        .where(MeterRow.namespace == namespace, MeterRow.id.in_(ids))
+        .order_by(MeterRow.id, MeterSlotRow.version)
+    )
+    found: dict[str, tuple[MeterRow, list[Slot]]] = {}
+    for row, slot in await session.execute(statement):
+        _, slots = found.setdefault(row.id, (row, []))
+        if slot is not None:
+            slots.append(_slot(slot))
+    return [to_meter(row, slots) for row, slots in found.values()]
 
 
 async def by_key(session: ReadSession, namespace: str, key: str) -> Meter | None:
@@ -131,9 +142,12 @@ async def slots_of(session: ReadSession, types: Collection[EventType]) -> dict[E
             tuple_(MeterSlotRow.namespace, MeterSlotRow.event_type).in_(sorted(types))
         )
         for row in await session.scalars(statement.order_by(MeterSlotRow.version)):
-            slot = Slot(SlotKind(row.kind), row.path, row.slot, row.version)
-            found.setdefault((row.namespace, row.event_type), []).append(slot)
+            found.setdefault((row.namespace, row.event_type), []).append(_slot(row))
     return found
+
+
+def _slot(row: MeterSlotRow) -> Slot:
+    return Slot(SlotKind(row.kind), row.path, row.slot, row.version)
 
 
 async def assign_slots(

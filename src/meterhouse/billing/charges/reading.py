@@ -1,6 +1,5 @@
 """Reading charges: for the subscription sync, the live credit balance and the wire."""
 
-import asyncio
 from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
@@ -21,6 +20,7 @@ from meterhouse.billing.rating.results import Totals
 from meterhouse.catalog.prices import SettlementMode
 from meterhouse.credits.balances import OutstandingCharge
 from meterhouse.customers import service as customers
+from meterhouse.customers.customer import Customer
 from meterhouse.kernel import clock
 from meterhouse.kernel.conditions import Sort
 from meterhouse.kernel.db import ReadSession
@@ -31,9 +31,6 @@ from meterhouse.kernel.periods import Period
 from meterhouse.metering.usage import UsageRequest
 
 log = structlog.get_logger(__name__)
-
-# Meter readings of one request that run at the same time: bounds the load a single list can put on the event store.
-PARALLEL_READINGS = 4
 
 
 def view(row: ChargeRow, *, booked: Totals | None = None, realtime: Totals | None = None) -> Charge:
@@ -91,24 +88,24 @@ async def list_charges(
         session, namespace, customer_id, statuses=statuses, sorts=sorts, offset=page.offset, limit=page.size
     )
     booked = await repository.booked_totals(session, namespace, [row.id for row in rows])
-    live = await _realtime(session, tools, rows) if realtime else {}
+    live: dict[str, Totals] = {}
+    if realtime and any(row.kind == Kind.USAGE_BASED for row in rows):
+        live = await _realtime(session, tools, await customers.get(session, namespace, customer_id), rows)
     return Page([view(row, booked=booked.get(row.id), realtime=live.get(row.id)) for row in rows], count, page)
 
 
-async def outstanding(session: ReadSession, tools: Tools, namespace: str, customer_id: str) -> list[OutstandingCharge]:
+async def outstanding(session: ReadSession, tools: Tools, customer: Customer) -> list[OutstandingCharge]:
     """Return what started charges will still take: their amount now, less what runs took or invoiced (ledger 10.6).
 
     A charge whose usage cannot be read is left out and logged, so that one broken feature never hides a balance.
     """
     now = clock.now()
-    rows = [row for row in await repository.unfinished(session, namespace, customer_id) if _has_started(row, now)]
-    runs: dict[str, list[ChargeRunRow]] = {row.id: [] for row in rows}
-    for run in await repository.runs_of(session, namespace, list(runs)):
-        runs[run.charge_id].append(run)
-    rated = await _realtime(session, tools, rows)
+    unfinished = await repository.unfinished(session, customer.namespace, customer.id)
+    charges = [OpenCharge(row, runs) for row, runs in unfinished if _has_started(row, now)]
+    rated = await _realtime(session, tools, customer, [charge.row for charge in charges])
     found = []
-    for row in rows:
-        charge = OpenCharge(row, runs[row.id])
+    for charge in charges:
+        row = charge.row
         if not charge.is_flat and row.id not in rated:
             continue
         worth = flat_total(charge) if charge.is_flat else rated[row.id].total
@@ -128,7 +125,9 @@ def _taken(run: ChargeRunRow) -> Decimal:
     return gross(run) if run.sealed_at is not None else run.credits_total
 
 
-async def _realtime(session: ReadSession, tools: Tools, rows: Sequence[ChargeRow]) -> dict[str, Totals]:
+async def _realtime(
+    session: ReadSession, tools: Tools, customer: Customer, rows: Sequence[ChargeRow]
+) -> dict[str, Totals]:
     """Rate the usage of each metered charge of a customer from its start up to now, before credits.
 
     Unreadable ones are missing. A minimum commitment counts once the charge's end has come. A charge that has not begun
@@ -140,18 +139,12 @@ async def _realtime(session: ReadSession, tools: Tools, rows: Sequence[ChargeRow
     begun = [row for row in rows if row.id in intents and row.id not in totals]
     if not begun:
         return totals
-    subjects = (await customers.get(session, begun[0].namespace, begun[0].customer_id)).usage_subjects()
     asked: dict[str, UsageRequest] = {}
-    for row_id, found in (await _meters(session, begun)).items():
+    for row_id, found in (await _meters(session, customer.namespace, begun)).items():
         until = min(now, intents[row_id].service_period.end)
+        subjects = customer.usage_subjects()
         asked[row_id] = usage.bounded(found, subjects, intents[row_id], until=until, stored_before=now)
-    gate = asyncio.Semaphore(PARALLEL_READINGS)
-
-    async def read(request: UsageRequest) -> Decimal:
-        async with gate:
-            return await usage.quantity(tools.usage, request)
-
-    quantities = await asyncio.gather(*(read(request) for request in asked.values()))
+    quantities = await tools.usage.quantities(list(asked.values()))
     for charge_id, quantity in zip(asked, quantities, strict=True):
         intent = intents[charge_id]
         try:
@@ -163,16 +156,12 @@ async def _realtime(session: ReadSession, tools: Tools, rows: Sequence[ChargeRow
     return totals
 
 
-async def _meters(session: ReadSession, rows: Sequence[ChargeRow]) -> dict[str, Metered]:
-    """Return what counts each charge, looked up once a feature; a charge whose feature or meter is gone is missing."""
-    by_feature: dict[tuple[str | None, str | None], Metered | None] = {}
-    for row in rows:
-        feature = (row.feature_id, row.feature_key)
-        if feature not in by_feature:
-            try:
-                by_feature[feature] = await usage.metered(session, row)
-            except DomainError as error:
-                log.warning("usage of a charge cannot be read", charge_id=row.id, error=error.message)
-                by_feature[feature] = None
-    found = {row.id: by_feature[row.feature_id, row.feature_key] for row in rows}
-    return {charge_id: metered for charge_id, metered in found.items() if metered is not None}
+async def _meters(session: ReadSession, namespace: str, rows: Sequence[ChargeRow]) -> dict[str, Metered]:
+    """Return what counts each charge; a charge whose feature or meter is gone is missing."""
+    found: dict[str, Metered] = {}
+    for charge_id, one in (await usage.metered_of(session, namespace, rows)).items():
+        if isinstance(one, Metered):
+            found[charge_id] = one
+        else:
+            log.warning("usage of a charge cannot be read", charge_id=charge_id, error=one.message)
+    return found

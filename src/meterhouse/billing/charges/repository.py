@@ -80,15 +80,24 @@ async def of_subscription(
     return [(row, found, since, until) for row, found, since, until in await session.execute(query)]
 
 
-async def unfinished(session: ReadSession, namespace: str, customer_id: str) -> list[ChargeRow]:
-    """Return the customer's charges that are neither final nor deleted."""
+async def unfinished(
+    session: ReadSession, namespace: str, customer_id: str
+) -> list[tuple[ChargeRow, list[ChargeRunRow]]]:
+    """Return the customer's charges that are neither final nor deleted, each with all its runs by their periods."""
+    of_charge = and_(ChargeRunRow.namespace == ChargeRow.namespace, ChargeRunRow.charge_id == ChargeRow.id)
     query = (
-        select(ChargeRow)
+        select(ChargeRow, ChargeRunRow)
+        .outerjoin(ChargeRunRow, of_charge)
         .where(ChargeRow.namespace == namespace, ChargeRow.customer_id == customer_id)
         .where(ChargeRow.status.not_in(("final", "deleted")))
-        .order_by(ChargeRow.id)
+        .order_by(ChargeRow.id, ChargeRunRow.service_period_to, ChargeRunRow.id)
     )
-    return list(await session.scalars(query))
+    found: dict[str, tuple[ChargeRow, list[ChargeRunRow]]] = {}
+    for row, run in await session.execute(query):
+        _, runs = found.setdefault(row.id, (row, []))
+        if run is not None:
+            runs.append(run)
+    return list(found.values())
 
 
 async def page(

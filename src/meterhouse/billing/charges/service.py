@@ -21,6 +21,7 @@ from meterhouse.billing.ports import (
     SubscriptionReference,
 )
 from meterhouse.credits.balances import OutstandingCharge
+from meterhouse.customers.customer import Customer
 from meterhouse.kernel.conditions import Sort
 from meterhouse.kernel.db import ReadSession, WriteSession
 from meterhouse.kernel.jobs import enqueue
@@ -162,9 +163,9 @@ class Charges:
         """Return the subscription's charges whose base intent is not deleted, also those that a user deleted."""
         return await reading.of_subscription(session, namespace, subscription_id)
 
-    async def outstanding(self, session: ReadSession, namespace: str, customer_id: str) -> list[OutstandingCharge]:
+    async def outstanding(self, session: ReadSession, customer: Customer) -> list[OutstandingCharge]:
         """Return what started, unfinished charges will still cost, for the live balance."""
-        return await reading.outstanding(session, self.tools, namespace, customer_id)
+        return await reading.outstanding(session, self.tools, customer)
 
     async def due(self, session: ReadSession, namespace: str, subscription_id: str, until: datetime) -> list[DueCharge]:
         """Return what the subscription's charges that are invoiced by `until` still come to, with the usage so far.

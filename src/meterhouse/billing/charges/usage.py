@@ -1,6 +1,6 @@
 """Reading the meter of a charge: cumulative from the charge's start, bounded by event time and by stored-at time."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -33,11 +33,39 @@ def _unreadable(reason: str) -> BillingError:
 
 async def feature_of(session: ReadSession, row: ChargeRow) -> Feature | None:
     """Return the feature that was noted when the charge started, else the one its key means now."""
-    if row.feature_id is not None:
-        noted = await features.named(session, row.namespace, ids=[row.feature_id])
-        if noted:
-            return noted[0]
-    return await features.for_billing(session, row.namespace, row.feature_key) if row.feature_key else None
+    return (await _features(session, row.namespace, [row]))[row.id]
+
+
+async def _features(session: ReadSession, namespace: str, rows: Sequence[ChargeRow]) -> dict[str, Feature | None]:
+    noted = {row.feature_id for row in rows if row.feature_id is not None}
+    by_id = {one.id: one for one in await features.named(session, namespace, ids=noted)} if noted else {}
+    found = {row.id: by_id.get(row.feature_id) if row.feature_id is not None else None for row in rows}
+    by_key: dict[str, Feature | None] = {}
+    for row in rows:
+        if found[row.id] is None and row.feature_key:
+            if row.feature_key not in by_key:
+                by_key[row.feature_key] = await features.for_billing(session, namespace, row.feature_key)
+            found[row.id] = by_key[row.feature_key]
+    return found
+
+
+async def metered_of(
+    session: ReadSession, namespace: str, rows: Sequence[ChargeRow]
+) -> dict[str, Metered | BillingError]:
+    """Return by charge what counts its usage, or why nothing does; archived features and deleted meters still count."""
+    found = await _features(session, namespace, rows)
+    ids = {feature.meter_id for feature in found.values() if feature is not None and feature.meter_id is not None}
+    counting = await meters.find_many(session, namespace, ids) if ids else {}
+    return {row.id: _metered(row, found[row.id], counting) for row in rows}
+
+
+def _metered(row: ChargeRow, feature: Feature | None, counting: Mapping[str, Meter]) -> Metered | BillingError:
+    if feature is None:
+        return _unreadable(f"feature not found: {row.feature_key}")
+    if feature.meter_id is None:
+        return _unreadable(f"feature {feature.key} has no meter")
+    meter = counting.get(feature.meter_id)
+    return Metered(feature, meter) if meter is not None else _unreadable(f"meter not found: {feature.meter_key}")
 
 
 async def metered(session: ReadSession, row: ChargeRow) -> Metered:
@@ -46,12 +74,10 @@ async def metered(session: ReadSession, row: ChargeRow) -> Metered:
     Raises:
         BillingError: code `invoice_line_snapshot_failed`: there is no such feature, or it has no meter.
     """
-    feature = await feature_of(session, row)
-    if feature is None:
-        raise _unreadable(f"feature not found: {row.feature_key}")
-    if feature.meter_id is None:
-        raise _unreadable(f"feature {feature.key} has no meter")
-    return Metered(feature, await meters.get(session, row.namespace, feature.meter_id))
+    found = (await metered_of(session, row.namespace, [row]))[row.id]
+    if not isinstance(found, Metered):
+        raise found
+    return found
 
 
 async def request(

@@ -220,11 +220,3 @@ async def close_segments(session: WriteSession, namespace: str, segment_ids: Col
         .where(CreditSegment.namespace == namespace, CreditSegment.id.in_(list(segment_ids)))
         .values(closed_at=at)
     )
-
-
-async def currencies(session: ReadSession, namespace: str, account_id: str) -> set[str]:
-    """Return the currencies that stored credit was ever held in."""
-    query = select(LedgerSubAccount.currency).where(
-        LedgerSubAccount.namespace == namespace, LedgerSubAccount.account_id == account_id
-    )
-    return set((await session.scalars(query.distinct())).all())

@@ -186,10 +186,10 @@ async def get_customer_credit_balance(
     """Get balances per currency: settled, pending and, of now, live, which counts usage that is not billed yet."""
     filters = parse_filters(request, _BALANCE_FIELDS)
     currencies, feature = currencies_of(filters), feature_of(filters)
-    await customers.get(session, namespace, customer_id)
+    customer = await customers.get(session, namespace, customer_id)
     at = timestamp or clock.now()
     outstanding = (
-        await services.charges.outstanding(session, namespace, customer_id)
+        await services.charges.outstanding(session, customer)
         if services.charges is not None and timestamp is None
         else []
     )
