@@ -14,11 +14,13 @@ from meterhouse.billing.charges.states import Status
 from meterhouse.billing.charges.views import ChargeState
 from meterhouse.billing.sync.diff import diff as charge_diff
 from meterhouse.billing.sync.diff import fingerprint
+from meterhouse.billing.sync.invoiced import beyond_invoiced
 from meterhouse.billing.sync.targets import targets
 from meterhouse.catalog.ratecards import RateCard
 from meterhouse.kernel import clock
 from meterhouse.kernel.errors import DomainError
 from meterhouse.kernel.ids import new_id
+from meterhouse.kernel.periods import Period
 from meterhouse.subscriptions import patches, timing
 from meterhouse.subscriptions.patches import AddItem, AddPhase, Patch, RemoveItem, RemovePhase, Shift, StretchPhase
 from meterhouse.subscriptions.reconcile import Changes, diff
@@ -123,6 +125,7 @@ class Editing(RuleBasedStateMachine):
         self.seen: dict[datetime, object] = {}
         self.charges: list[ChargeIntent] = []
         self.marks: dict[str, str] = {}
+        self.invoiced: dict[str | None, Period] = {}
         spec = from_plan(PLAN, active_from=START, billing_anchor=START)
         bare = replace(any_view(start="2025-01-15", anchor="2025-01-15"), phases=())
         self.view = reconciled(bare, spec)
@@ -243,13 +246,19 @@ class Editing(RuleBasedStateMachine):
 
     @invariant()
     def charges_follow(self) -> None:
-        """Sync with what was invoiced realised; a second sync finds nothing to do, and no time is billed twice."""
-        wanted = targets(self.view, self.now).intents
-        assert len({intent.unique_reference_id for intent in wanted}) == len(wanted)
-        realised = {intent.unique_reference_id for intent in self.charges if intent.invoice_at < self.now}
-        self.charges = applied(charge_diff(wanted, self._states(realised), self.marks), self.charges)
+        """Sync with what is due invoiced; a second sync finds nothing to do, and no usage is billed twice."""
+        for intent in self.charges:
+            if intent.invoice_at < self.now:
+                self.invoiced.setdefault(intent.unique_reference_id, intent.service_period)
+        plain = targets(self.view, self.now).intents
+        assert len({intent.unique_reference_id for intent in plain}) == len(plain)
+        wanted = beyond_invoiced(plain, self._states())
+        self.charges = applied(charge_diff(wanted, self._states(), self.marks), self.charges)
         self.marks = {intent.unique_reference_id or "": fingerprint(intent) for intent in wanted}
-        assert charge_diff(wanted, self._states(realised), self.marks) == []
+        there = {intent.unique_reference_id for intent in self.charges}
+        self.invoiced = {reference: period for reference, period in self.invoiced.items() if reference in there}
+        again = beyond_invoiced(plain, self._states())
+        assert charge_diff(again, self._states(), self.marks) == []
         billed: dict[tuple[str, str], list[ChargeIntent]] = {}
         for intent in self.charges:
             _, phase_key, item_key, *_ = (intent.unique_reference_id or "").split("/")
@@ -257,17 +266,18 @@ class Editing(RuleBasedStateMachine):
         for intents in billed.values():
             intents.sort(key=lambda intent: intent.service_period)
             for one, other in pairwise(intents):
-                assert one.service_period.end <= other.service_period.start
+                assert one.is_flat or one.service_period.end <= other.service_period.start
 
-    def _states(self, realised: set[str | None]) -> list[ChargeState]:
+    def _states(self) -> list[ChargeState]:
         return [
             ChargeState(
                 id=f"charge of {intent.unique_reference_id}",
                 unique_reference_id=intent.unique_reference_id,
                 intent=intent,
                 status=Status.CREATED,
-                has_runs=intent.unique_reference_id in realised,
+                has_runs=intent.unique_reference_id in self.invoiced,
                 subscription_item_id=None,
+                invoiced=self.invoiced.get(intent.unique_reference_id),
             )
             for intent in self.charges
         ]
