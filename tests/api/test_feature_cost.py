@@ -1,17 +1,20 @@
 """What the usage of features cost, over HTTP on the real query engine (catalog-extras section 5)."""
 
 from collections.abc import AsyncIterator, Mapping
+from decimal import Decimal
 from typing import Any
 
 import httpx
 import pytest
 
+from meterhouse.catalog.llmcost import Pricing, refresh
+from meterhouse.catalog.llmcost.quotes import Quote
 from meterhouse.customers import service as customers
 from meterhouse.customers.customer import NewCustomer
 from meterhouse.kernel.ids import new_id
 from meterhouse.metering.meters import Aggregation, Meter
 from tests.api.answers import held
-from tests.metering.conftest import NS, House, event, house
+from tests.metering.conftest import NS, House, at, event, house
 from tests.metering.http import client_of
 
 __all__ = ["house"]
@@ -181,6 +184,43 @@ async def test_windows_keep_their_zone(client: httpx.AsyncClient, house: House, 
         ("2469135780246913", "2025-03-01T01:01:00+01:00"),
         ("2", "2025-03-01T01:00:00+01:00"),
     ]
+
+
+async def test_past_usage_keeps_its_past_price(client: httpx.AsyncClient, house: House, meter: Meter) -> None:
+    path = await feature(client, meter, BY_EVENT)
+    async with house.db.write() as session:
+        for price, start in (
+            ("1", "2025-03-01T00:01:00Z"),
+            ("2", "2025-03-01T00:03:00Z"),
+            ("3", "2025-03-01T00:09:00Z"),
+        ):
+            one = Quote("openai", "o1", "o1", Pricing(Decimal(price), Decimal(1)), at(start))
+            await refresh.refresh(session, [one])
+    await used(house, *({"host": "openai", "model": "o1", "n": 1} for _ in range(5)))
+
+    async def costs(**body: Any) -> list[tuple[str, str | None, str, str]]:
+        answer = await client.post(path, params={"prices_of": "usage"}, json=body)
+        assert answer.status_code == 200, answer.text
+        return [(row["usage"], row["cost"], row["from"][11:16], row["to"][11:16]) for row in answer.json()["data"]]
+
+    (now,) = await rows(client, path)
+    assert (now["usage"], now["cost"]) == ("5", "15")
+    # 00:00 has no price, two minutes cost 1, two cost 2.
+    assert await costs() == [("5", "6", "00:00", "00:05")]
+    whole = {"from": "2025-03-01T00:00:00Z", "to": "2025-03-02T00:00:00Z"}
+    assert await costs(**whole, granularity="P1D") == [("5", "6", "00:00", "00:00")]
+    late = {"from": "2025-03-01T00:02:00Z", "to": "2025-03-01T00:08:00Z"}
+    assert await costs(**late) == [("3", "5", "00:02", "00:08")]
+    assert await costs(to="2025-03-01T00:01:00Z") == [("1", None, "00:00", "00:01")]
+    by_minute = await costs(granularity="PT1M")
+    assert [cost for _, cost, _, _ in by_minute] == ["2", "2", "1", "1", None]
+
+
+async def test_what_does_not_add_up_has_no_price_by_time(client: httpx.AsyncClient, house: House) -> None:
+    latest = await house.meter(Aggregation.LATEST, "$.n", {"host": "$.host", "model": "$.model"})
+    path = await feature(client, latest, BY_EVENT)
+    assert (await client.post(path, params={"prices_of": "usage"})).status_code == 400
+    assert (await client.post(path, params={"prices_of": "then"})).status_code == 400
 
 
 async def test_a_feature_shows_the_price_of_its_model(client: httpx.AsyncClient, meter: Meter) -> None:

@@ -4,6 +4,8 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Context, Decimal
+from enum import StrEnum
+from itertools import pairwise
 
 from meterhouse.catalog import llmcost
 from meterhouse.catalog.features import Feature
@@ -14,6 +16,7 @@ from meterhouse.kernel.db import Database, ReadSession
 from meterhouse.kernel.errors import invalid
 from meterhouse.kernel.money import ZERO
 from meterhouse.metering.filters import Filter, Operator
+from meterhouse.metering.meter import Aggregation
 from meterhouse.metering.query import CUSTOMER, SUBJECT, MeterQueries, MeterQuery, UsageRow
 
 USD = "USD"  # the currency of manual unit costs, and of rows that nothing tells the price of
@@ -22,6 +25,18 @@ USD = "USD"  # the currency of manual unit costs, and of rows that nothing tells
 _EXACT = Context(prec=1000)
 
 Model = tuple[str, str]
+
+# How often prices may change within one question by the time of usage: each change is a query of its own.
+MAX_PRICE_CHANGES = 100
+# What of usage adds up over parts of its range.
+_ADDITIVE = frozenset({Aggregation.SUM, Aggregation.COUNT})
+
+
+class PriceTime(StrEnum):
+    """Which prices of models count: those of now, or those that held when the usage happened."""
+
+    NOW = "now"
+    USAGE = "usage"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,52 +57,6 @@ class CostRow:
     start: datetime
     end: datetime
     dimensions: Mapping[str, str]
-
-
-async def cost(
-    db: Database, queries: MeterQueries, namespace: str, feature: Feature, query: MeterQuery
-) -> list[CostRow]:
-    """Price the usage of a feature with the prices of now, the most expensive first.
-
-    The conditions of the query and those of the feature must both hold. It reads the prices after the usage, so that
-    no transaction waits for the usage.
-
-    Raises:
-        InvalidInput: the answer would be too large.
-    """
-    unit_cost = feature.unit_cost
-    assert unit_cost is not None
-    rows = await queries.usage(_with_facts(query, feature, unit_cost))
-    prices: Mapping[Model, LLMPrice] = {}
-    if isinstance(unit_cost, LLMUnitCost):
-        models = {model for row in rows if (model := _model(unit_cost, row.groups)) is not None}
-        async with db.read() as session:
-            prices = await llmcost.resolve(session, namespace, models, clock.now())
-    return merged(query, ((row, _charge(unit_cost, row.groups, prices)) for row in rows))
-
-
-def check_costed(feature: Feature) -> str:
-    """Return the id of the feature's meter.
-
-    Raises:
-        InvalidInput: the feature has no meter or no unit cost.
-    """
-    if feature.meter_id is None:
-        raise invalid(f"feature {feature.key} has no meter", code="feature_has_no_meter")
-    if feature.unit_cost is None:
-        raise invalid(f"feature {feature.key} has no unit cost", code="feature_has_no_unit_cost")
-    return feature.meter_id
-
-
-def _with_facts(query: MeterQuery, feature: Feature, unit_cost: ManualUnitCost | LLMUnitCost) -> MeterQuery:
-    """Return what to ask the meter: with the feature's filters, split by what its prices depend on."""
-    filters = dict(query.filters)
-    for name, condition in feature.meter_filters.items():
-        both = [condition, filters[name]] if name in filters else [condition]
-        filters[name] = both[0] if len(both) == 1 else Filter(Operator.AND, filters=tuple(both))
-    facts = unit_cost.sources().values() if isinstance(unit_cost, LLMUnitCost) else ()
-    dimensions = [dimension for _, dimension in facts if dimension is not None]
-    return replace(query, filters=filters, group_by=tuple(dict.fromkeys([*query.group_by, *dimensions])))
 
 
 # --- the price of a row -----------------------------------------------------------------------------------------------
@@ -170,8 +139,17 @@ def merged(query: MeterQuery, charged: Iterable[tuple[UsageRow, Charge]]) -> lis
         window = row.start if query.window else None
         key = (window, charge.currency, *shown.items())
         sums.setdefault(key, _Sum(row.start, row.end, shown)).add(row, charge)
+    start, end = (None, None) if query.window else (query.start, query.end)
     rows = [
-        CostRow(one.usage, one.cost, str(key[1]), "; ".join(one.details) or None, one.start, one.end, one.dimensions)
+        CostRow(
+            one.usage,
+            one.cost,
+            str(key[1]),
+            "; ".join(one.details) or None,
+            start or one.start,
+            end or one.end,
+            one.dimensions,
+        )
         for key, one in sums.items()
     ]
     return sorted(rows, key=_order)
@@ -179,6 +157,103 @@ def merged(query: MeterQuery, charged: Iterable[tuple[UsageRow, Charge]]) -> lis
 
 def _order(row: CostRow) -> tuple[bool, Decimal, datetime, list[tuple[str, str]]]:
     return row.cost is None, -(row.cost or ZERO), row.start, sorted(row.dimensions.items())
+
+
+# --- the question -----------------------------------------------------------------------------------------------------
+
+
+async def cost(
+    db: Database,
+    queries: MeterQueries,
+    namespace: str,
+    feature: Feature,
+    query: MeterQuery,
+    *,
+    prices_of: PriceTime = PriceTime.NOW,
+) -> list[CostRow]:
+    """Price the usage of a feature, the most expensive first.
+
+    The conditions of the query and those of the feature must both hold. Prices are read after the usage, so that no
+    transaction waits for the usage.
+
+    Raises:
+        InvalidInput: the answer would be too large, or usage cannot be priced by its time: its parts do not add up,
+            or prices changed too often meanwhile.
+    """
+    unit_cost = feature.unit_cost
+    assert unit_cost is not None
+    pricer = _Pricer(db, queries, namespace, unit_cost)
+    asked = _with_facts(query, feature, unit_cost)
+    if prices_of is PriceTime.NOW or isinstance(unit_cost, ManualUnitCost):
+        return merged(query, await pricer.charged(asked, clock.now()))
+    if asked.meter.aggregation not in _ADDITIVE:
+        raise invalid(f"usage by {asked.meter.aggregation} cannot be priced by its time", field="$.prices_of")
+    rows = await queries.usage(asked)
+    if not rows:
+        return []
+    start, end = query.start or min(row.start for row in rows), query.end or max(row.end for row in rows)
+    parts = await pricer.parts(replace(asked, start=start, end=end), rows)
+    # A part lies between two changes of prices, so what holds at its start holds all along.
+    charged = [one for part in parts for one in await pricer.charged(part, part.start or start)]
+    return merged(replace(query, start=start, end=end), charged)
+
+
+@dataclass(frozen=True, slots=True)
+class _Pricer:
+    """Asks for the usage of one feature, and for its prices."""
+
+    db: Database
+    queries: MeterQueries
+    namespace: str
+    unit_cost: ManualUnitCost | LLMUnitCost
+
+    async def charged(self, query: MeterQuery, at: datetime) -> list[tuple[UsageRow, Charge]]:
+        """Return the rows of an answer, each with its price at an instant."""
+        rows = await self.queries.usage(query)
+        prices: Mapping[Model, LLMPrice] = {}
+        if isinstance(self.unit_cost, LLMUnitCost):
+            async with self.db.read() as session:
+                prices = await llmcost.resolve(session, self.namespace, _models(self.unit_cost, rows), at)
+        return [(row, _charge(self.unit_cost, row.groups, prices)) for row in rows]
+
+    async def parts(self, query: MeterQuery, rows: Iterable[UsageRow]) -> list[MeterQuery]:
+        """Divide a query with these rows where prices of their models change."""
+        assert isinstance(self.unit_cost, LLMUnitCost)
+        models = _models(self.unit_cost, rows)
+        async with self.db.read() as session:
+            changes = await llmcost.changes(session, self.namespace, models, query.start, query.end)
+        if len(changes) > MAX_PRICE_CHANGES:
+            message = f"prices changed more than {MAX_PRICE_CHANGES} times; ask for a shorter range"
+            raise invalid(message, field="$.prices_of")
+        return [replace(query, start=start, end=end) for start, end in pairwise([query.start, *changes, query.end])]
+
+
+def _models(unit_cost: LLMUnitCost, rows: Iterable[UsageRow]) -> set[Model]:
+    return {model for row in rows if (model := _model(unit_cost, row.groups)) is not None}
+
+
+def check_costed(feature: Feature) -> str:
+    """Return the id of the feature's meter.
+
+    Raises:
+        InvalidInput: the feature has no meter or no unit cost.
+    """
+    if feature.meter_id is None:
+        raise invalid(f"feature {feature.key} has no meter", code="feature_has_no_meter")
+    if feature.unit_cost is None:
+        raise invalid(f"feature {feature.key} has no unit cost", code="feature_has_no_unit_cost")
+    return feature.meter_id
+
+
+def _with_facts(query: MeterQuery, feature: Feature, unit_cost: ManualUnitCost | LLMUnitCost) -> MeterQuery:
+    """Return what to ask the meter: with the feature's filters, split by what its prices depend on."""
+    filters = dict(query.filters)
+    for name, condition in feature.meter_filters.items():
+        both = [condition, filters[name]] if name in filters else [condition]
+        filters[name] = both[0] if len(both) == 1 else Filter(Operator.AND, filters=tuple(both))
+    facts = unit_cost.sources().values() if isinstance(unit_cost, LLMUnitCost) else ()
+    dimensions = [dimension for _, dimension in facts if dimension is not None]
+    return replace(query, filters=filters, group_by=tuple(dict.fromkeys([*query.group_by, *dimensions])))
 
 
 # --- the price of a feature -------------------------------------------------------------------------------------------

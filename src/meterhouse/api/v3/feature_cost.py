@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Body
+from fastapi import APIRouter, Body, Query
 from pydantic import Field
 
 from meterhouse.api.deps import Namespace, ServicesDep
@@ -12,7 +12,7 @@ from meterhouse.api.v3.features import FeatureId
 from meterhouse.api.v3.meter_queries import MeterQueryRequest, to_query
 from meterhouse.api.wire import CurrencyCode, Instant, Numeric, Opt, V3EventModel
 from meterhouse.catalog import featurecost, features
-from meterhouse.catalog.featurecost import CostRow
+from meterhouse.catalog.featurecost import CostRow, PriceTime
 
 router = APIRouter(tags=["OpenMeter Features"])
 
@@ -61,6 +61,10 @@ async def query_feature_cost(
     namespace: Namespace,
     services: ServicesDep,
     body: Annotated[MeterQueryRequest | None, Body()] = None,
+    prices_of: Annotated[
+        PriceTime,
+        Query(description="Prices of models that count: those of `now`, or those that held at the time of `usage`."),
+    ] = PriceTime.NOW,
 ) -> FeatureCostQueryResult:
     """Price the usage of a feature with its unit cost of now, the most expensive rows first."""
     queries, asked = query_service(services), body or MeterQueryRequest()
@@ -68,6 +72,6 @@ async def query_feature_cost(
         feature = await features.get(session, namespace, feature_id)
         meter_id = featurecost.check_costed(feature)
         query, _ = await to_query(session, namespace, meter_id, asked)
-    rows = await featurecost.cost(services.db, queries, namespace, feature, query)
+    rows = await featurecost.cost(services.db, queries, namespace, feature, query, prices_of=prices_of)
     shown = [FeatureCostQueryRow.of(row) for row in rows]
     return FeatureCostQueryResult.model_construct(from_=asked.from_, to=asked.to, data=shown)

@@ -120,6 +120,18 @@ async def in_force(
     return (await session.scalars(query)).all()
 
 
+async def bounds(
+    session: ReadSession, namespace: str, models: Collection[tuple[str, str]]
+) -> Sequence[tuple[datetime, datetime | None]]:
+    """Return from when to when each price of those models holds."""
+    query = select(LLMPriceRow.effective_from, LLMPriceRow.effective_to).where(
+        _visible(namespace),
+        LLMPriceRow.deleted_at.is_(None),
+        tuple_(LLMPriceRow.provider_key, LLMPriceRow.model_key).in_(models),
+    )
+    return [(row.effective_from, row.effective_to) for row in await session.execute(query)]
+
+
 async def open_ended(session: ReadSession) -> Sequence[LLMPriceRow]:
     """Return everybody's prices that have no end yet: one a model."""
     query = select(LLMPriceRow).where(

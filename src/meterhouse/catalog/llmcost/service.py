@@ -91,6 +91,20 @@ async def resolve(
     return {model: LLMPrice.of(strongest[key]) for model, key in keys.items() if key in strongest}
 
 
+async def changes(
+    session: ReadSession,
+    namespace: str,
+    models: Collection[tuple[str, str]],
+    start: datetime | None,
+    end: datetime | None,
+) -> list[datetime]:
+    """Return the instants within a range at which what holds for those models may change, in order."""
+    keys = {(provider_key(provider), model_key(model)) for provider, model in models}
+    found = await repository.bounds(session, namespace, keys) if keys else []
+    instants = {at for bounds in found for at in bounds if at is not None}
+    return sorted(at for at in instants if (start is None or at > start) and (end is None or at < end))
+
+
 async def list_overrides(
     session: ReadSession, namespace: str, *, conditions: Mapping[str, Condition], offset: int, limit: int
 ) -> tuple[list[LLMPrice], int]:
