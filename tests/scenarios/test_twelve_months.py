@@ -36,7 +36,10 @@ class Held:
 FEES = [
     # The upgrade of 1 March came when the period was paid; there are no credit notes.
     Held("seat", D("31.00"), utc(2025, 1, 15), utc(2025, 3, 15)),
-    Held("team_seat", D("62.00"), utc(2025, 3, 1), utc(2025, 9, 15)),
+    Held("team_seat", D("62.00"), utc(2025, 3, 1), utc(2025, 8, 15)),
+    # The raise of 30 July: the period was paid, so what it is more is owed for the days that are left.
+    Held("raised_seat", D("31.00"), utc(2025, 7, 30), utc(2025, 8, 15)),
+    Held("raised_seat", D("93.00"), utc(2025, 8, 15), utc(2025, 9, 15)),
     # Bought by an edit in the middle of a period, gone with the plan it was added to.
     Held("audit", D("31.00"), utc(2025, 4, 10), utc(2025, 9, 15)),
     Held("seat", D("31.00"), utc(2025, 9, 15), utc(2025, 11, 15)),
@@ -122,6 +125,8 @@ async def live_through(year: Year) -> None:
     await shop.cancel(KEY, "next_billing_cycle")
     await year.on(2025, 7, 1)
     await shop.continue_(KEY)
+    await year.on(2025, 7, 30)
+    await year.edit(add({**flat_card("team_seat", "93.00"), "name": "raised_seat"}))
     await year.on(2025, 8, 1)
     kept = shop.subscriptions[KEY]
     await year.change("starter", "next_billing_cycle")
