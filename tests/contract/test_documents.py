@@ -77,14 +77,26 @@ def known(server: Server) -> Known:
 
 
 def _sold(server: Server) -> Known:
-    """Sell a plan of two phases to two customers: one subscription runs, one is scheduled."""
+    """Sell a plan of two phases to three customers: one subscription runs, one is scheduled, one has an add-on."""
     price = {"type": "flat", "amount": "1"}
     card = {"type": "flat_fee", "key": "seat", "name": "Seat", "billingCadence": "P1M", "price": price}
     phases = [
         {"key": key, "name": key, "duration": duration, "rateCards": [card]}
         for key, duration in (("trial", "P1M"), ("full", None))
     ]
-    server.plan("made_up", phases=phases)
+    addon = server.call(
+        "POST",
+        "/api/v1/addons",
+        {"key": "made_up", "name": "Up", "currency": "USD", "instanceType": "multiple", "rateCards": [card]},
+        status=201,
+    )["id"]
+    server.call("POST", f"/api/v1/addons/{addon}/publish")
+    plan = {"key": "made_up", "name": "Made up", "currency": "USD", "billingCadence": "P1M", "phases": phases}
+    plan_id = server.call("POST", "/api/v1/plans", plan, status=201)["id"]
+    offer = {"addonId": addon, "fromPlanPhase": "trial"}
+    server.call("POST", f"/api/v1/plans/{plan_id}/addons", offer, status=201)
+    server.call("POST", f"/api/v1/plans/{plan_id}/publish")
+    tomorrow = format_instant(datetime.now(UTC) + timedelta(days=1))
     made = [
         server.call(
             "POST",
@@ -92,10 +104,14 @@ def _sold(server: Server) -> Known:
             {"customerId": server.customer(f"made-up-{n}"), "plan": {"key": "made_up"}, "timing": timing},
             status=201,
         )["id"]
-        for n, timing in enumerate(("immediate", format_instant(datetime.now(UTC) + timedelta(days=1))))
+        for n, timing in enumerate(("immediate", tomorrow, "immediate"))
     ]
+    wish = {"addon": {"id": addon}, "quantity": 1, "timing": "immediate"}
+    bought = server.call("POST", f"/api/v3/openmeter/subscriptions/{made[2]}/addons", wish, status=201)["id"]
     return {
         "subscriptionId": made,
+        "subscriptionAddonId": [bought],
+        "addon": [{"id": addon}],
         "customerKey": ["made-up-0", "made-up-1"],
         "phaseKey": ["trial", "full"],
         "itemKey": ["seat"],
