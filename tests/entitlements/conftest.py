@@ -6,8 +6,11 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
+import httpx
 import pytest
 
+from meterhouse.api.app import create_app
+from meterhouse.api.services import Services
 from meterhouse.catalog import features
 from meterhouse.catalog.features import NewFeature
 from meterhouse.customers import service as customers
@@ -22,13 +25,13 @@ from meterhouse.entitlements.entitlement import (
     NewGrant,
     NewRecurrence,
 )
+from meterhouse.entitlements.history import Histories
 from meterhouse.kernel import clock
 from meterhouse.kernel.clock import FrozenClock
 from meterhouse.kernel.periods import Duration
 from meterhouse.metering import meters
 from meterhouse.metering.marks import UsageMarks
 from meterhouse.metering.meters import Aggregation, NewMeter
-from meterhouse.metering.usage import ClickHouseUsage
 from tests.metering.conftest import NS, House, event, house
 
 __all__ = ["house"]
@@ -49,7 +52,15 @@ class Tenant:
     clock: FrozenClock
     access: Access
     customer: Customer
+    http: httpx.AsyncClient
     events: int = 0
+
+    async def call(self, method: str, path: str, body: Any = None, *, status: int = 200, **options: Any) -> Any:
+        """Send a request of v1 or v2, below `/api`, or of v3, and return the answer's body."""
+        path = path if path.startswith("/api/") else f"/api/v2/customers/acme/entitlements{path}"
+        answer = await self.http.request(method, path, json=body, **options)
+        assert answer.status_code == status, f"{method} {path}: {answer.status_code} {answer.text}"
+        return answer.json() if answer.content else None
 
     async def use(self, when: str, quantity: Any = 1, *, subject: str = "acme-1") -> str:
         """Send one event of `calls` and store it."""
@@ -107,5 +118,17 @@ async def tenant(house: House) -> AsyncIterator[Tenant]:
                 await features.create(session, NS, NewFeature(key=key, name=key, meter_key=key))
             await features.create(session, NS, NewFeature(key="badge", name="Badge"))
             acme = await customers.create(session, NS, NewCustomer(name="Acme", key="acme", subject_keys=("acme-1",)))
-        access = Access(ClickHouseUsage(house.queries), UsageMarks(house.clickhouse))
-        yield Tenant(house, frozen, access, acme)
+        marks = UsageMarks(house.clickhouse)
+        access = Access(house.queries, marks)
+        services = Services(
+            db=house.db,
+            namespace=NS,
+            event_log=house.log,
+            meter_queries=house.queries,
+            access=access,
+            histories=Histories(house.queries, marks),
+        )
+        app = create_app(services, max_body_bytes=1_000_000)
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
+            yield Tenant(house, frozen, access, acme, http)

@@ -15,6 +15,10 @@ from meterhouse.catalog.taxcodes import TaxCodeUse
 from meterhouse.catalog.taxcodeuses import tax_code_use
 from meterhouse.customers.guards import Guards
 from meterhouse.customers.subjects import SubjectFollower
+from meterhouse.entitlements.access import Access
+from meterhouse.entitlements.guards import GUARDS as ENTITLEMENT_GUARDS
+from meterhouse.entitlements.guards import keep_meter as keep_measuring_meter
+from meterhouse.entitlements.history import Histories
 from meterhouse.kernel.db import Database
 from meterhouse.kernel.testclock import SimulatedTime
 from meterhouse.metering.corrections import Corrections
@@ -45,6 +49,7 @@ class Services:
         credits_enabled: whether customers have credit; without it charges are paid by invoice alone.
         charges: everything billable.
         invoices, profiles, plan_migrations: None on a server without billing.
+        access, histories: read what entitlements are worth, and were; None where usage cannot be measured.
         event_log: takes in usage events, at most `max_batch_events` a request.
         sink: stores them; None where another process does.
         meter_queries: answers meter queries.
@@ -65,6 +70,8 @@ class Services:
     charges: Charges | None = None
     simulated_time: SimulatedTime | None = None
     configuration: Mapping[str, Any] = field(default_factory=dict)
+    access: Access | None = None
+    histories: Histories | None = None
     event_log: EventLog | None = None
     max_batch_events: int = MAX_BATCH_EVENTS
     sink: Sink | None = None
@@ -73,11 +80,11 @@ class Services:
     corrections: Corrections | None = None
     tracked_queries: TrackedQueries | None = None
     portal: Portal | None = None
-    meter_guards: tuple[MeterGuard, ...] = (keep_meter,)
+    meter_guards: tuple[MeterGuard, ...] = (keep_meter, keep_measuring_meter)
     reserved_event_types: tuple[str, ...] = ()
     feature_uses: tuple[FeatureUse, ...] = (plans.feature_use, subscriptions.feature_use)
     tax_code_uses: tuple[TaxCodeUse, ...] = (tax_code_use,)
-    customer_guards: Guards = SUBSCRIPTION_GUARDS
+    customer_guards: Guards = SUBSCRIPTION_GUARDS + ENTITLEMENT_GUARDS
     subject_follower: SubjectFollower | None = None
     subscription_changed: Callable[[str, str, datetime | None], Awaitable[None]] | None = None
     invoices: Invoices | None = None

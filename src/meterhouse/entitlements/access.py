@@ -14,7 +14,8 @@ from meterhouse.kernel.db import Database, ReadSession
 from meterhouse.kernel.ids import new_id
 from meterhouse.kernel.reach import within_reach
 from meterhouse.metering.marks import UsageMarks
-from meterhouse.metering.usage import UsageReader
+from meterhouse.metering.query import MeterQueries
+from meterhouse.metering.usage import ClickHouseUsage
 
 # Snapshots of one entitlement: the next older one serves where a late event made the latest stale.
 KEPT_SNAPSHOTS = 3
@@ -48,8 +49,8 @@ class Answer:
 class Access:
     """Tells what customers may use."""
 
-    def __init__(self, usage: UsageReader, marks: UsageMarks) -> None:
-        self._runs = Runs(usage, marks)
+    def __init__(self, queries: MeterQueries, marks: UsageMarks) -> None:
+        self._runs = Runs(ClickHouseUsage(queries), marks)
 
     async def values(
         self, session: ReadSession, namespace: str, entitlements: Sequence[Entitlement], at: datetime

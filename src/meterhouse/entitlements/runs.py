@@ -181,10 +181,10 @@ class Runs:
             )
         return runs
 
-    async def begin(self, runs: Sequence[Run]) -> None:
+    async def begin(self, runs: Sequence[Run], cuts: Sequence[datetime] = ()) -> None:
         """Let runs begin as late as they can; snapshots that they would begin at are checked first."""
         for run in runs:
-            run.begin()
+            run.begin(cuts)
         doubtful = [run for run in runs if run.may_begin_earlier()]
         if not doubtful:
             return
@@ -200,7 +200,7 @@ class Runs:
         for run in doubtful:
             run.stale += [row.id for row in run.snapshots if row.id in stale]
             run.snapshots = [row for row in run.snapshots if row.id not in stale]
-            run.begin()
+            run.begin(cuts)
 
     async def note(self, runs: Sequence[Run]) -> None:
         """Take the marks of new snapshots. Before measuring: what comes in between makes them stale, not wrong."""

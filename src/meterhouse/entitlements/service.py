@@ -225,10 +225,15 @@ async def get_of_customer(
 
 
 async def active_of(
-    session: ReadSession, namespace: str, customer_ids: Sequence[str], at: datetime
+    session: ReadSession,
+    namespace: str,
+    customer_ids: Sequence[str],
+    at: datetime,
+    *,
+    feature_keys: Sequence[str] | None = None,
 ) -> list[Entitlement]:
-    """Return what these customers may use at `at`, by feature key."""
-    chosen = EntitlementFilter(customer_ids=customer_ids, active_at=at)
+    """Return what these customers may use at `at`, by feature key; of these features where any are named."""
+    chosen = EntitlementFilter(customer_ids=customer_ids, features=feature_keys, active_at=at)
     return await rows.entitlements(session, await repository.active(session, namespace, chosen))
 
 

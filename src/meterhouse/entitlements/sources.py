@@ -42,12 +42,12 @@ class Source:
         if phase.start == phase.end:
             return []
         if self.meter.aggregation is not Aggregation.UNIQUE_COUNT:
-            return [self._request(phase.start, phase.end)]
+            return [self.request(Period(phase.start, phase.end))]
         # What is new in the phase is what the usage period has not had before.
-        return [self._request(phase.period_start, phase.end), self._request(phase.period_start, phase.start)]
+        return [self.request(Period(phase.period_start, end)) for end in (phase.end, phase.start)]
 
-    def _request(self, start: datetime, end: datetime) -> UsageRequest:
-        period = Period(start, end)
+    def request(self, period: Period) -> UsageRequest:
+        """Return what to measure for a time."""
         return UsageRequest(self.meter.namespace, self.meter, self.subjects, period, filters=self.filters)
 
     @exact

@@ -33,6 +33,9 @@ from meterhouse.customers.customer import Customer
 from meterhouse.customers.guards import Guards
 from meterhouse.customers.provisioning import SubjectCustomers
 from meterhouse.customers.subjects import SubjectFollower
+from meterhouse.entitlements.access import Access
+from meterhouse.entitlements.guards import GUARDS as ENTITLEMENT_GUARDS
+from meterhouse.entitlements.history import Histories
 from meterhouse.kernel.db import Database, ReadSession, WriteSession
 from meterhouse.kernel.jobs import DueWork, JobHandler
 from meterhouse.kernel.testclock import SimulatedTime
@@ -44,6 +47,7 @@ from meterhouse.metering.events.embedded import EmbeddedLog
 from meterhouse.metering.events.kafka import KafkaLog
 from meterhouse.metering.events.log import EventLog
 from meterhouse.metering.listing import StoredEvents
+from meterhouse.metering.marks import UsageMarks
 from meterhouse.metering.progress.tracker import TrackedQueries
 from meterhouse.metering.query import MeterQueries
 from meterhouse.metering.sink import Sink
@@ -110,6 +114,7 @@ async def build(settings: Settings, backends: Backends, log: EventLog) -> Applic
     apps = InstalledApps()
     profiles = Profiles(apps)
     queries = MeterQueries(backends.clickhouse, max_rows=settings.query_max_rows)
+    marks = UsageMarks(backends.clickhouse)
     charges = Charges(
         ClickHouseUsage(queries),
         profiles,
@@ -157,6 +162,8 @@ async def build(settings: Settings, backends: Backends, log: EventLog) -> Applic
         max_batch_events=settings.max_batch_events,
         sink=sink if "sink" in settings.roles else None,
         meter_queries=queries,
+        access=Access(queries, marks),
+        histories=Histories(queries, marks),
         stored_events=StoredEvents(backends.clickhouse),
         corrections=Corrections(db, backends.clickhouse, queries, log),
         tracked_queries=TrackedQueries(db, queries),
@@ -204,7 +211,7 @@ async def _simulated_time(
 
 def _guards(settings: Settings, sync: SubscriptionSync) -> Guards:
     billing = Guards(deletion=(settle_first(sync), refuse_deletion), deleted=(customer_data.delete_with_customer,))
-    guards = SUBSCRIPTION_GUARDS + billing
+    guards = SUBSCRIPTION_GUARDS + ENTITLEMENT_GUARDS + billing
     return guards + Guards(creation=(_open_accounts,)) if settings.credits_enabled else guards
 
 

@@ -1,0 +1,90 @@
+"""What the routes of entitlements share."""
+
+from collections.abc import Callable, Sequence
+from typing import Annotated, TypeVar
+
+from fastapi import BackgroundTasks, Path, Query
+
+from meterhouse.api.deps import ServicesDep
+from meterhouse.api.v1.meter_queries import WindowSize
+from meterhouse.api.wire import Instant
+from meterhouse.customers import service as customers
+from meterhouse.customers.customer import Customer
+from meterhouse.entitlements.access import Access, Answer
+from meterhouse.entitlements.entitlement import Entitlement
+from meterhouse.entitlements.history import Histories, HistoryQuery
+from meterhouse.kernel.db import ReadSession
+from meterhouse.kernel.errors import Unavailable
+from meterhouse.metering.checks import zone_of
+from meterhouse.metering.query import Window
+
+T = TypeVar("T")
+
+FEATURE_KEY = r"^[a-z0-9]+(?:_[a-z0-9]+)*$"
+ULID = r"^[0-7][0-9A-HJKMNP-TV-Za-hjkmnp-tv-z]{25}$"
+# Of one list parameter: all of them become part of one statement.
+MAX_LISTED = 100
+
+IdOrFeatureKey = Annotated[
+    str,
+    Path(
+        alias="entitlementIdOrFeatureKey",
+        min_length=1,
+        max_length=64,
+        pattern=f"{FEATURE_KEY}|{ULID}",
+        description="The id of an entitlement, or the key of a feature: the entitlement to it that holds now.",
+    ),
+]
+Time = Annotated[Instant | None, Query(alias="time", description="When; now when absent. Read to the full minute.")]
+Features = Annotated[list[str] | None, Query(alias="feature", max_length=MAX_LISTED, description="Ids or keys.")]
+IncludeDeleted = Annotated[
+    bool, Query(alias="includeDeleted", description="Accepted for compatibility; deleted ones are never shown.")
+]
+HistoryFrom = Annotated[
+    Instant | None, Query(alias="from", description="Begin here; at the last reset by hand when absent.")
+]
+HistoryTo = Annotated[Instant | None, Query(description="Stop here; now when absent.")]
+HistoryWindow = Annotated[WindowSize, Query(alias="windowSize", description="The size of the windows.")]
+HistoryZone = Annotated[
+    str, Query(alias="windowTimeZone", description="IANA name of the zone whose days and months are meant.")
+]
+
+
+def access_of(services: ServicesDep) -> Access:
+    """Return what reads values.
+
+    Raises:
+        Unavailable: this process does not measure usage.
+    """
+    if services.access is None:
+        raise Unavailable("usage cannot be measured here")
+    return services.access
+
+
+def histories_of(services: ServicesDep) -> Histories:
+    """Return what reads histories; raises as `access_of` does."""
+    if services.histories is None:
+        raise Unavailable("usage cannot be measured here")
+    return services.histories
+
+
+def remember(background: BackgroundTasks, services: ServicesDep, answer: Answer) -> None:
+    """Let the next reading begin later, once this one is answered."""
+    if answer.notes:
+        background.add_task(access_of(services).remember, services.db, answer.notes)
+
+
+def history_query(window: WindowSize, zone: str, start: Instant | None, end: Instant | None) -> HistoryQuery:
+    """Read what history is asked for."""
+    return HistoryQuery(Window(window.value.lower()), zone_of(zone), start, end)
+
+
+async def shown_all(
+    session: ReadSession,
+    namespace: str,
+    entitlements: Sequence[Entitlement],
+    show: Callable[[Entitlement, Customer], T],
+) -> list[T]:
+    """Show entitlements of any customers."""
+    owners = await customers.find_many(session, namespace, {one.customer_id for one in entitlements})
+    return [show(one, owners[one.customer_id]) for one in entitlements]
