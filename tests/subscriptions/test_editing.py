@@ -185,6 +185,17 @@ async def test_the_first_price_decides_the_currency(
         assert (await customers.get(session, NS, customer.id)).currency == "USD"
 
 
+async def test_a_price_must_be_in_the_currency_of_the_customer(
+    db: Database, publish: Publish, subscribe: Subscribe, customer: Customer
+) -> None:
+    await publish(phase(flat_card(price=None)))
+    async with db.write() as session:
+        await customers.set_currency(session, NS, customer.id, "EUR")
+    created = await subscribe("2025-04-01")
+    with pytest.raises(InvalidInput, match="currencies must match"):
+        await edit(db, created, "2025-04-15", add(DEARER))
+
+
 async def test_only_active_subscriptions_are_edited(db: Database, publish: Publish, subscribe: Subscribe) -> None:
     await publish(phase(flat_card()))
     scheduled = await subscribe("2025-04-01", timing=at("2025-06-01"))

@@ -33,15 +33,15 @@ async def live_features(session: WriteSession, namespace: str, keys: Collection[
     return {feature.key: feature for feature in held if feature.archived_at is None}
 
 
-def check_currency(customer: Customer, spec: SubscriptionSpec) -> None:
-    """Check that the customer can be invoiced for the schedule.
+def check_currency(customer: Customer, spec: SubscriptionSpec, field: str) -> None:
+    """Check that the customer can be invoiced for the schedule; `field` is where the request asks for it.
 
     Raises:
         InvalidInput: it has prices in another currency than the customer's.
     """
     if customer.currency not in (None, spec.currency) and spec.has_priced_items():
-        message = f"customer is invoiced in {customer.currency}, the plan is priced in {spec.currency}"
-        raise invalid(f"currencies must match: {message}", field="$.plan")
+        message = f"customer is invoiced in {customer.currency}, the subscription is priced in {spec.currency}"
+        raise invalid(f"currencies must match: {message}", field=field)
 
 
 async def settle_currency(session: WriteSession, customer: Customer, spec: SubscriptionSpec) -> None:

@@ -103,7 +103,7 @@ async def create(
     anchor = start if new.billing_anchor is None else timing.within_reach(new.billing_anchor, "$.billing_anchor")
     spec = from_plan(plan, active_from=start, billing_anchor=anchor, starting_phase=new.starting_phase)
     await checks.check(session, namespace, spec)
-    checks.check_currency(customer, spec)
+    checks.check_currency(customer, spec, "$.plan")
     await _check_alone(session, namespace, customer, start)
     row = _subscription(namespace, new, plan, spec)
     await _store(session, row, spec)

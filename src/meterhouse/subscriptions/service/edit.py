@@ -37,11 +37,9 @@ async def edit(
         Conflict: a patch collides with what is scheduled.
     """
     row, view = await locked(session, namespace, subscription_id)
-    if await purchases.giving(session, namespace, subscription_id):
-        # What add-ons are laid over must stay as it is.
-        raise Forbidden("subscription with addons cannot be edited")
     require(view, Command.UPDATE, clock.now())
     if await purchases.giving(session, namespace, subscription_id):
+        # What add-ons are laid over must stay as it is.
         raise Forbidden("subscription with addons cannot be edited")
     prepared = await _prepared(session, namespace, view, wishes)
     at = timing.of_edit(view, timing_)

@@ -40,7 +40,7 @@ async def update(
     require(view, Command.UPDATE, clock.now())
     await checks.check(session, row.namespace, wanted)
     customer = await customers.get_live(session, row.namespace, row.customer_id)
-    checks.check_currency(customer, wanted)
+    checks.check_currency(customer, wanted, "$")
     updated = await reconcile.apply(session, row, reconcile.diff(view, wanted))
     await checks.settle_currency(session, customer, wanted)
     return updated
