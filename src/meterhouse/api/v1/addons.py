@@ -17,14 +17,14 @@ from meterhouse.api.v1.versions import (
     Order,
     OrderBy,
     VersionMembers,
-    errors_of,
     id_or_key_path,
     id_path,
     key_versions,
+    members,
     refuse_beyond_v1,
     sorts_of,
 )
-from meterhouse.api.wire import CurrencyCode, Description, Instant, Name, Opt, ResourceKey, Ulid, V1Model
+from meterhouse.api.wire import CurrencyCode, Description, Name, Opt, ResourceKey, V1Model
 from meterhouse.catalog import addons, planaddons
 from meterhouse.catalog.addons import AddonQuery, AddonStatus, InstanceType
 from meterhouse.kernel import clock
@@ -86,17 +86,7 @@ class AddonReplaceUpdate(_AddonInput):
 class Addon(VersionMembers):
     """An add-on version."""
 
-    id: Ulid
-    key: ResourceKey
-    version: int
-    name: Name
-    description: Opt[Description] = None
-    metadata: Opt[dict[str, str]] = None
     annotations: Opt[dict[str, Any]] = Field(None, description="Never set.")
-    created_at: Instant
-    updated_at: Instant
-    deleted_at: Opt[Instant] = None
-    currency: CurrencyCode
     instance_type: InstanceType
     status: AddonStatus
     rate_cards: list[RateCard]
@@ -105,22 +95,10 @@ class Addon(VersionMembers):
     def of(cls, addon: addons.Addon, issues: Iterable[Issue], at: datetime) -> "Addon":
         """Show an add-on with its issues and its status at `at`."""
         return cls(
-            id=addon.id,
-            key=addon.key,
-            version=addon.version,
-            name=addon.name,
-            description=addon.description,
-            metadata=dict(addon.metadata) or None,
-            created_at=addon.created_at,
-            updated_at=addon.updated_at,
-            deleted_at=addon.deleted_at,
-            currency=addon.currency,
+            **members(addon, issues),
             instance_type=addon.instance_type,
-            effective_from=addon.effective_from,
-            effective_to=addon.effective_to,
             status=addons.status(addon, at),
             rate_cards=[rate_card_of(card) for card in addon.rate_cards],
-            validation_errors=errors_of(issues),
         )
 
 

@@ -17,22 +17,20 @@ from meterhouse.api.v1.versions import (
     Order,
     OrderBy,
     VersionMembers,
-    errors_of,
     id_or_key_path,
     id_path,
     key_versions,
+    members,
     refuse_beyond_v1,
     sorts_of,
 )
 from meterhouse.api.wire import (
     CurrencyCode,
     Description,
-    Instant,
     ISODuration,
     Name,
     Opt,
     ResourceKey,
-    Ulid,
     V1Model,
 )
 from meterhouse.catalog import planaddons, plans
@@ -148,16 +146,6 @@ class PlanReplaceUpdate(_PlanInput):
 class Plan(VersionMembers):
     """A plan version."""
 
-    id: Ulid
-    key: ResourceKey
-    version: int
-    name: Name
-    description: Opt[Description] = None
-    metadata: Opt[dict[str, str]] = None
-    created_at: Instant
-    updated_at: Instant
-    deleted_at: Opt[Instant] = None
-    currency: CurrencyCode
     billing_cadence: ISODuration
     pro_rating_config: ProRatingConfig
     settlement_mode: SettlementMode
@@ -168,24 +156,12 @@ class Plan(VersionMembers):
     def of(cls, plan: plans.Plan, issues: Iterable[Issue], at: datetime) -> "Plan":
         """Show a plan with its issues and its status at `at`."""
         return cls(
-            id=plan.id,
-            key=plan.key,
-            version=plan.version,
-            name=plan.name,
-            description=plan.description,
-            metadata=dict(plan.metadata) or None,
-            created_at=plan.created_at,
-            updated_at=plan.updated_at,
-            deleted_at=plan.deleted_at,
-            currency=plan.currency,
+            **members(plan, issues),
             billing_cadence=plan.billing_cadence,
             pro_rating_config=ProRatingConfig(enabled=plan.pro_rating_enabled, mode="prorate_prices"),
             settlement_mode=plan.settlement_mode,
-            effective_from=plan.effective_from,
-            effective_to=plan.effective_to,
             status=plans.status(plan, at),
             phases=[PlanPhase.of(phase) for phase in plan.phases],
-            validation_errors=errors_of(issues),
         )
 
 

@@ -7,7 +7,7 @@ from fastapi import Path, Query, Request
 from pydantic import Field
 
 from meterhouse.api.problems import InvalidParameterError
-from meterhouse.api.wire import KEY_PATTERN, Instant, Opt, V1Model
+from meterhouse.api.wire import KEY_PATTERN, CurrencyCode, Instant, Opt, ResourceKey, V1Model, V1Resource
 from meterhouse.catalog.versions import Version
 from meterhouse.kernel.conditions import Sort
 from meterhouse.kernel.errors import InvalidInput, Issue
@@ -83,12 +83,34 @@ def errors_of(issues: Iterable[Issue]) -> list[CatalogValidationError] | None:
     return shown or None
 
 
-class VersionMembers(V1Model):
-    """When a version was in force."""
+class VersionMembers(V1Resource):
+    """What every version shows."""
 
+    key: ResourceKey
+    version: int
+    currency: CurrencyCode
     effective_from: Opt[Instant] = Field(None, description="When the version became, or becomes, active.")
     effective_to: Opt[Instant] = Field(None, description="When it was archived.")
     validation_errors: Opt[list[CatalogValidationError]] = None
+
+
+def members(version: Version, issues: Iterable[Issue]) -> dict[str, Any]:
+    """Return the members that every version shows."""
+    return {
+        "id": version.id,
+        "name": version.name,
+        "description": version.description,
+        "metadata": dict(version.metadata) or None,
+        "created_at": version.created_at,
+        "updated_at": version.updated_at,
+        "deleted_at": version.deleted_at,
+        "key": version.key,
+        "version": version.version,
+        "currency": version.currency,
+        "effective_from": version.effective_from,
+        "effective_to": version.effective_to,
+        "validation_errors": errors_of(issues),
+    }
 
 
 def refuse_beyond_v1(version: Version) -> None:

@@ -9,12 +9,12 @@ from pydantic import Field
 
 from meterhouse.api.deps import Namespace, Read, Write
 from meterhouse.api.filters import FieldKind, list_parameters, members_of, parse_filters, parse_sort
-from meterhouse.api.labels import Labels, metadata_of, well_formed
+from meterhouse.api.labels import Labels, metadata_of
 from meterhouse.api.paging import V3Page, V3Paging
 from meterhouse.api.problems import errors
 from meterhouse.api.v3.prices import BillingCurrencyCode
 from meterhouse.api.v3.ratecards import BillingRateCard
-from meterhouse.api.v3.versions import VersionMembers, errors_of
+from meterhouse.api.v3.versions import VersionMembers, members
 from meterhouse.api.wire import Description, Name, Opt, ResourceKey, Ulid, V3Model
 from meterhouse.catalog import addons, planaddons, ratecards
 from meterhouse.catalog.addons import AddonQuery, AddonStatus, InstanceType
@@ -97,22 +97,10 @@ class Addon(VersionMembers):
     def of(cls, addon: addons.Addon, issues: Iterable[Issue], at: datetime) -> "Addon":
         """Show an add-on with its issues and its status at `at`."""
         return cls.model_construct(
-            id=addon.id,
-            name=addon.name,
-            description=addon.description,
-            labels=well_formed(addon.metadata),
-            created_at=addon.created_at,
-            updated_at=addon.updated_at,
-            deleted_at=addon.deleted_at,
-            key=addon.key,
-            version=addon.version,
-            currency=addon.currency,
-            effective_from=addon.effective_from,
-            effective_to=addon.effective_to,
+            **members(addon, issues),
             instance_type=addon.instance_type,
             status=addons.status(addon, at),
             rate_cards=[BillingRateCard.of(card) for card in addon.rate_cards],
-            validation_errors=errors_of(issues),
         )
 
 

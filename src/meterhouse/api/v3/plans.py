@@ -14,7 +14,7 @@ from meterhouse.api.paging import V3Page, V3Paging
 from meterhouse.api.problems import errors
 from meterhouse.api.v3.prices import BillingCurrencyCode
 from meterhouse.api.v3.ratecards import BillingRateCard
-from meterhouse.api.v3.versions import VersionMembers, errors_of
+from meterhouse.api.v3.versions import VersionMembers, members
 from meterhouse.api.wire import Description, ISODuration, Name, Opt, ResourceKey, Ulid, V3Model
 from meterhouse.catalog import planaddons, plans, ratecards
 from meterhouse.catalog.plans import PlanQuery, PlanStatus
@@ -133,24 +133,12 @@ class BillingPlan(VersionMembers):
     def of(cls, plan: plans.Plan, issues: Iterable[Issue], at: datetime) -> "BillingPlan":
         """Show a plan with its issues and its status at `at`."""
         return cls.model_construct(
-            id=plan.id,
-            name=plan.name,
-            description=plan.description,
-            labels=well_formed(plan.metadata),
-            created_at=plan.created_at,
-            updated_at=plan.updated_at,
-            deleted_at=plan.deleted_at,
-            key=plan.key,
-            version=plan.version,
-            currency=plan.currency,
-            effective_from=plan.effective_from,
-            effective_to=plan.effective_to,
+            **members(plan, issues),
             billing_cadence=plan.billing_cadence,
             pro_rating_enabled=plan.pro_rating_enabled,
             settlement_mode=plan.settlement_mode,
             status=plans.status(plan, at),
             phases=[BillingPlanPhase.of(phase) for phase in plan.phases],
-            validation_errors=errors_of(issues),
         )
 
 

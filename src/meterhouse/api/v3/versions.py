@@ -5,8 +5,10 @@ from typing import Any
 
 from pydantic import Field
 
+from meterhouse.api.labels import well_formed
 from meterhouse.api.v3.prices import BillingCurrencyCode
 from meterhouse.api.wire import Description, Instant, Name, Opt, ResourceKey, Ulid, V3Model
+from meterhouse.catalog.versions import Version
 from meterhouse.kernel.errors import Issue
 
 
@@ -46,3 +48,22 @@ class VersionMembers(V3Model):
     effective_from: Opt[Instant] = Field(None, description="When the version became, or becomes, active.")
     effective_to: Opt[Instant] = Field(None, description="When it was archived.")
     validation_errors: Opt[list[ProductCatalogValidationError]] = None
+
+
+def members(version: Version, issues: Iterable[Issue]) -> dict[str, Any]:
+    """Return the members that every version shows."""
+    return {
+        "id": version.id,
+        "name": version.name,
+        "description": version.description,
+        "labels": well_formed(version.metadata),
+        "created_at": version.created_at,
+        "updated_at": version.updated_at,
+        "deleted_at": version.deleted_at,
+        "key": version.key,
+        "version": version.version,
+        "currency": version.currency,
+        "effective_from": version.effective_from,
+        "effective_to": version.effective_to,
+        "validation_errors": errors_of(issues),
+    }

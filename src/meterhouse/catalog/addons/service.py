@@ -1,27 +1,32 @@
 """What can be done with add-ons (catalog section 4)."""
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
-from datetime import datetime
 
 from meterhouse.catalog.addons.addon import Addon, AddonContent, AddonStatus, NewAddon, status
 from meterhouse.catalog.addons.repository import STORE
 from meterhouse.catalog.addons.validation import addon_issues, publish_issues
 from meterhouse.catalog.cardrules import completed
 from meterhouse.catalog.versions import lifecycle
-from meterhouse.catalog.versions.lifecycle import Guard, anything
-from meterhouse.catalog.versions.repository import VersionQuery
+from meterhouse.catalog.versions.lifecycle import Guard, Lifecycle, anything
 from meterhouse.catalog.versions.rules import block
 from meterhouse.kernel import clock
 from meterhouse.kernel.db import ReadSession, WriteSession
 from meterhouse.kernel.errors import InvalidInput, Issue
 from meterhouse.kernel.ids import new_id
-from meterhouse.kernel.pages import Page
 
 # Tells why an add-on version is still needed, or None: `planaddons.addon_use`, which stands above.
 AddonUse = Callable[[ReadSession, Addon], Awaitable[str | None]]
 
+LIFECYCLE = Lifecycle(STORE)
+
 _NOUN = "add-on"
+
+get = LIFECYCLE.get
+get_many = LIFECYCLE.get_many
+get_active = LIFECYCLE.get_active
+get_by_id_or_key = LIFECYCLE.get_by_id_or_key
+list_addons = LIFECYCLE.listed
 
 
 async def create(session: WriteSession, namespace: str, new: NewAddon) -> Addon:
@@ -50,8 +55,8 @@ async def create(session: WriteSession, namespace: str, new: NewAddon) -> Addon:
         rate_cards=new.rate_cards,
     ).with_cards(lambda _, card: completed(card))
     await _refuse_critical(session, addon)
-    await lifecycle.lock_key(session, STORE, namespace, new.key)
-    addon = await lifecycle.numbered(session, STORE, addon)
+    await LIFECYCLE.lock_key(session, namespace, new.key)
+    addon = await LIFECYCLE.numbered(session, addon)
     addon = await lifecycle.resolved(session, _NOUN, addon)
     await _refuse_critical(session, addon)
     await STORE.insert(session, addon)
@@ -61,45 +66,6 @@ async def create(session: WriteSession, namespace: str, new: NewAddon) -> Addon:
 async def _refuse_critical(session: ReadSession, addon: Addon) -> None:
     custom = await lifecycle.custom_currencies(session, addon.namespace, [addon])
     block(_NOUN, addon_issues(addon, custom), critical_only=True)
-
-
-async def get(session: ReadSession, namespace: str, addon_id: str) -> Addon:
-    """Return the version of that id, deleted or not.
-
-    Raises:
-        NotFound: there is none.
-    """
-    return await lifecycle.get(session, STORE, namespace, addon_id)
-
-
-async def get_many(session: ReadSession, namespace: str, addon_ids: Collection[str]) -> dict[str, Addon]:
-    """Return the versions of these ids, deleted or not, by id; unknown ids are left out."""
-    return await STORE.by_ids(session, namespace, addon_ids)
-
-
-async def get_active(session: ReadSession, namespace: str, key: str, at: datetime | None = None) -> Addon:
-    """Return the version of the key that is active at `at` (default: now).
-
-    Raises:
-        NotFound: none is.
-    """
-    return await lifecycle.get_active(session, STORE, namespace, key, at)
-
-
-async def get_by_id_or_key(
-    session: ReadSession, namespace: str, id_or_key: str, *, include_latest: bool = False
-) -> Addon:
-    """Return the version of that id, else the key's active one, or with `include_latest` its highest.
-
-    Raises:
-        NotFound: there is none.
-    """
-    return await lifecycle.get_by_id_or_key(session, STORE, namespace, id_or_key, include_latest=include_latest)
-
-
-async def list_addons(session: ReadSession, namespace: str, query: VersionQuery) -> Page[Addon]:
-    """Return a page of add-ons."""
-    return await STORE.listed(session, namespace, query, clock.now())
 
 
 async def issues(session: ReadSession, addon: Addon) -> list[Issue]:
@@ -114,10 +80,6 @@ async def listed_issues(session: ReadSession, namespace: str, addons: Sequence[A
     """Return what stands against each of the add-ons by itself, in a fixed number of queries."""
     custom = await lifecycle.custom_currencies(session, namespace, addons)
     return [addon_issues(addon, custom) for addon in addons]
-
-
-async def _locked(session: WriteSession, namespace: str, addon_id: str) -> Addon:
-    return await lifecycle.locked(session, STORE, namespace, addon_id)
 
 
 def _not_deleted(addon: Addon) -> None:
@@ -144,7 +106,7 @@ async def update(
         InvalidInput: it is deleted, or a tax code does not exist.
         InvalidVersion: it has another status, or the result has critical issues.
     """
-    stored = await _locked(session, namespace, addon_id)
+    stored = await LIFECYCLE.locked(session, namespace, addon_id)
     _not_deleted(stored)
     guard(stored)
     block(_NOUN, _status_issues(stored, [AddonStatus.DRAFT], "updated"), critical_only=True)
@@ -173,7 +135,7 @@ async def publish(session: WriteSession, namespace: str, addon_id: str, *, guard
         InvalidInput: it is deleted.
         InvalidVersion: it is no draft or has issues, warnings included.
     """
-    addon = await _locked(session, namespace, addon_id)
+    addon = await LIFECYCLE.locked(session, namespace, addon_id)
     _not_deleted(addon)
     guard(addon)
     found = _status_issues(addon, [AddonStatus.DRAFT], "published", "addon_invalid_status_for_publish")
@@ -182,7 +144,7 @@ async def publish(session: WriteSession, namespace: str, addon_id: str, *, guard
     found += publish_issues(addon)
     found += await lifecycle.held_feature_issues(session, addon)
     block(_NOUN, found, critical_only=False)
-    return await lifecycle.activate(session, STORE, addon, guard=guard)
+    return await LIFECYCLE.activate(session, addon, guard=guard)
 
 
 async def archive(session: WriteSession, namespace: str, addon_id: str, *, guard: Guard = anything) -> Addon:
@@ -193,7 +155,7 @@ async def archive(session: WriteSession, namespace: str, addon_id: str, *, guard
         InvalidInput: it is deleted.
         InvalidVersion: it is not active.
     """
-    addon = await _locked(session, namespace, addon_id)
+    addon = await LIFECYCLE.locked(session, namespace, addon_id)
     _not_deleted(addon)
     guard(addon)
     block(_NOUN, _status_issues(addon, [AddonStatus.ACTIVE], "archived"), critical_only=True)
@@ -211,7 +173,7 @@ async def delete(session: WriteSession, namespace: str, addon_id: str, *, use: A
         InvalidInput: a plan has it.
         InvalidVersion: it is active.
     """
-    addon = await _locked(session, namespace, addon_id)
+    addon = await LIFECYCLE.locked(session, namespace, addon_id)
     if addon.deleted_at is not None:
         return
     reason = await use(session, addon)

@@ -10,12 +10,12 @@ from sqlalchemy.exc import IntegrityError
 
 from meterhouse.catalog.addons import addon as addon_values
 from meterhouse.catalog.addons.addon import Addon, AddonStatus
-from meterhouse.catalog.addons.repository import STORE as ADDONS
+from meterhouse.catalog.addons.service import LIFECYCLE as ADDONS
 from meterhouse.catalog.planaddons import compatibility, reading, repository
 from meterhouse.catalog.planaddons.planaddon import NewPlanAddon, PlanAddon, PlanAddonContent
 from meterhouse.catalog.planaddons.repository import PlanAddonQuery
 from meterhouse.catalog.plans.plan import Plan
-from meterhouse.catalog.plans.repository import STORE as PLANS
+from meterhouse.catalog.plans.service import LIFECYCLE as PLANS
 from meterhouse.catalog.versions import VersionStatus, lifecycle, status
 from meterhouse.catalog.versions.lifecycle import Guard, anything
 from meterhouse.catalog.versions.rules import block
@@ -64,13 +64,9 @@ async def create(
         InvalidInput: the plan cannot be changed any more, or the add-on is not active.
         InvalidVersion: a price of the add-on has a currency that the plan cannot have; other issues are only listed.
     """
-    addon_key = await ADDONS.key_of(session, namespace, new.addon_id)
-    if addon_key is None:
-        raise lifecycle.not_found(ADDONS, new.addon_id)
     # Held too, so that the add-on is not deleted meanwhile; locks are taken in the order of their names.
-    await lifecycle.lock_key(session, ADDONS, namespace, addon_key)
-    plan = await lifecycle.locked(session, PLANS, namespace, plan_id)
-    addon = await lifecycle.get(session, ADDONS, namespace, new.addon_id)
+    addon = await ADDONS.locked(session, namespace, new.addon_id)
+    plan = await PLANS.locked(session, namespace, plan_id)
     if await repository.find_by_addon(session, namespace, plan.id, addon.id) is not None:
         raise _taken(plan, addon)
     _require_changeable(plan)
@@ -155,7 +151,7 @@ async def update(
         InvalidInput: the plan cannot be changed any more.
         InvalidVersion: the add-on does not go with the plan; every issue refuses.
     """
-    plan = await lifecycle.locked(session, PLANS, namespace, plan_id)
+    plan = await PLANS.locked(session, namespace, plan_id)
     stored = await get(session, namespace, plan_id, plan_addon_id)
     if stored.deleted_at is not None:
         raise _not_found(plan_addon_id)
@@ -184,7 +180,7 @@ async def delete(session: WriteSession, namespace: str, plan_id: str, plan_addon
         NotFound: the plan has no such assignment.
         InvalidInput: the plan cannot be changed any more.
     """
-    plan = await lifecycle.locked(session, PLANS, namespace, plan_id)
+    plan = await PLANS.locked(session, namespace, plan_id)
     stored = await get(session, namespace, plan_id, plan_addon_id)
     if stored.deleted_at is not None:
         return

@@ -2,7 +2,6 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
-from datetime import datetime
 
 from meterhouse.catalog import currencies
 from meterhouse.catalog.cardrules import completed
@@ -13,20 +12,25 @@ from meterhouse.catalog.plans.repository import STORE
 from meterhouse.catalog.plans.validation import cost_basis_issues, needs_cost_basis, plan_issues
 from meterhouse.catalog.settlement import require_credits
 from meterhouse.catalog.versions import VersionStatus, lifecycle, status
-from meterhouse.catalog.versions.lifecycle import Guard, anything
-from meterhouse.catalog.versions.repository import VersionQuery
+from meterhouse.catalog.versions.lifecycle import Guard, Lifecycle, anything
 from meterhouse.catalog.versions.rules import block
 from meterhouse.kernel import clock
 from meterhouse.kernel.db import ReadSession, WriteSession
 from meterhouse.kernel.errors import InvalidInput, Issue
 from meterhouse.kernel.ids import new_id
-from meterhouse.kernel.pages import Page
 
 # Tells what of a plan's surroundings keeps it from being published: `planaddons.publish_issues`, which stands above.
 PublishCheck = Callable[[ReadSession, Plan], Awaitable[list[Issue]]]
 
+LIFECYCLE = Lifecycle(STORE)
+
 _NOUN = "plan"
 _EDITABLE = (VersionStatus.DRAFT, VersionStatus.SCHEDULED)
+
+get = LIFECYCLE.get
+get_active = LIFECYCLE.get_active
+get_by_id_or_key = LIFECYCLE.get_by_id_or_key
+list_plans = LIFECYCLE.listed
 
 
 async def create(session: WriteSession, namespace: str, new: NewPlan, *, credits_enabled: bool = True) -> Plan:
@@ -59,8 +63,8 @@ async def create(session: WriteSession, namespace: str, new: NewPlan, *, credits
         phases=new.phases,
     ).with_cards(lambda _, card: completed(card))
     await _refuse_critical(session, plan)
-    await lifecycle.lock_key(session, STORE, namespace, new.key)
-    plan = await lifecycle.numbered(session, STORE, plan)
+    await LIFECYCLE.lock_key(session, namespace, new.key)
+    plan = await LIFECYCLE.numbered(session, plan)
     plan = await resolved(session, plan)
     await _refuse_critical(session, plan)
     await STORE.insert(session, plan)
@@ -94,55 +98,21 @@ async def next_version(session: WriteSession, namespace: str, id_or_key: str, *,
     """
     key = await STORE.key_of(session, namespace, id_or_key)
     by_id = key is not None
-    await lifecycle.lock_key(session, STORE, namespace, key or id_or_key)
+    await LIFECYCLE.lock_key(session, namespace, key or id_or_key)
     find = STORE.find if by_id else STORE.find_latest
     source = await find(session, namespace, id_or_key)
     if source is None:
-        raise lifecycle.not_found(STORE, id_or_key)
+        raise LIFECYCLE.not_found(id_or_key)
     now = clock.now()
     copy = replace(
         source, id=new_id(), effective_from=None, effective_to=None, created_at=now, updated_at=now, deleted_at=None
     )
-    copy = await lifecycle.numbered(session, STORE, copy)
+    copy = await LIFECYCLE.numbered(session, copy)
     guard(source)
     custom = await lifecycle.custom_currencies(session, namespace, [copy])
     block(_NOUN, plan_issues(copy, custom), critical_only=False)
     await STORE.insert(session, copy)
     return copy
-
-
-async def get(session: ReadSession, namespace: str, plan_id: str) -> Plan:
-    """Return the version of that id, deleted or not.
-
-    Raises:
-        NotFound: there is none.
-    """
-    return await lifecycle.get(session, STORE, namespace, plan_id)
-
-
-async def get_active(session: ReadSession, namespace: str, key: str, at: datetime | None = None) -> Plan:
-    """Return the version of the key that is active at `at` (default: now).
-
-    Raises:
-        NotFound: none is.
-    """
-    return await lifecycle.get_active(session, STORE, namespace, key, at)
-
-
-async def get_by_id_or_key(
-    session: ReadSession, namespace: str, id_or_key: str, *, include_latest: bool = False
-) -> Plan:
-    """Return the version of that id, else the key's active one, or with `include_latest` its highest.
-
-    Raises:
-        NotFound: there is none.
-    """
-    return await lifecycle.get_by_id_or_key(session, STORE, namespace, id_or_key, include_latest=include_latest)
-
-
-async def list_plans(session: ReadSession, namespace: str, query: VersionQuery) -> Page[Plan]:
-    """Return a page of plans."""
-    return await STORE.listed(session, namespace, query, clock.now())
 
 
 async def issues(session: ReadSession, plan: Plan) -> list[Issue]:
@@ -164,10 +134,6 @@ async def _cost_basis_issues(session: ReadSession, plan: Plan) -> list[Issue]:
     codes = {code for _, card in plan.placed_cards() for code in needs_cost_basis(plan, card.currency)}
     worth = await currencies.with_cost_basis(session, plan.namespace, codes, plan.currency, clock.now())
     return cost_basis_issues(plan, worth)
-
-
-async def _locked(session: WriteSession, namespace: str, plan_id: str) -> Plan:
-    return await lifecycle.locked(session, STORE, namespace, plan_id)
 
 
 def _not_deleted(plan: Plan) -> None:
@@ -192,7 +158,7 @@ async def update(
         InvalidVersion: the result has critical issues.
     """
     require_credits(content.settlement_mode, enabled=credits_enabled)
-    stored = await _locked(session, namespace, plan_id)
+    stored = await LIFECYCLE.locked(session, namespace, plan_id)
     _not_deleted(stored)
     now = clock.now()
     if status(stored, now) not in _EDITABLE:
@@ -228,7 +194,7 @@ async def publish(
         InvalidVersion: it has issues, warnings included, or one of its add-ons cannot be taken with it.
         Conflict: another version without an end is scheduled.
     """
-    plan = await _locked(session, namespace, plan_id)
+    plan = await LIFECYCLE.locked(session, namespace, plan_id)
     guard(plan)
     _not_deleted(plan)
     now = clock.now()
@@ -241,7 +207,7 @@ async def publish(
     found += await _cost_basis_issues(session, plan)
     found += await check(session, plan)
     block(_NOUN, found, critical_only=False)
-    return await lifecycle.activate(session, STORE, plan, guard=guard)
+    return await LIFECYCLE.activate(session, plan, guard=guard)
 
 
 async def archive(session: WriteSession, namespace: str, plan_id: str, *, guard: Guard = anything) -> Plan:
@@ -251,7 +217,7 @@ async def archive(session: WriteSession, namespace: str, plan_id: str, *, guard:
         NotFound: there is no such version.
         InvalidInput: it is deleted or not active.
     """
-    plan = await _locked(session, namespace, plan_id)
+    plan = await LIFECYCLE.locked(session, namespace, plan_id)
     guard(plan)
     _not_deleted(plan)
     now = clock.now()
@@ -269,7 +235,7 @@ async def delete(session: WriteSession, namespace: str, plan_id: str) -> None:
         NotFound: there is no such version.
         InvalidInput: it is active.
     """
-    plan = await _locked(session, namespace, plan_id)
+    plan = await LIFECYCLE.locked(session, namespace, plan_id)
     if plan.deleted_at is not None:
         return
     now = clock.now()

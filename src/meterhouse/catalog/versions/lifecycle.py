@@ -4,10 +4,10 @@ Whoever changes a version of a key holds the key's lock, so versions are counted
 version is active without a race.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from sqlalchemy.exc import IntegrityError
 
@@ -15,12 +15,13 @@ from meterhouse.catalog import currencies, features, taxcodes
 from meterhouse.catalog.prices import TaxConfig
 from meterhouse.catalog.versions import rules
 from meterhouse.catalog.versions.models import VersionRow
-from meterhouse.catalog.versions.repository import VersionStore
+from meterhouse.catalog.versions.repository import VersionQuery, VersionStore
 from meterhouse.catalog.versions.version import Version, card_path
 from meterhouse.kernel import clock
 from meterhouse.kernel.db import ReadSession, WriteSession, violated
 from meterhouse.kernel.errors import Conflict, InvalidInput, Issue, NotFound
 from meterhouse.kernel.locks import lock
+from meterhouse.kernel.pages import Page
 
 V = TypeVar("V", bound=Version)
 R = TypeVar("R", bound=VersionRow)
@@ -31,11 +32,6 @@ Guard = Callable[[Version], None]
 
 def anything(_: Version) -> None:
     """Refuse nothing."""
-
-
-def not_found(store: VersionStore[V, R], what: str) -> NotFound:
-    """Make the error that there is no such version."""
-    return NotFound(f"{store.noun.lower()} not found: {what}")
 
 
 def not_deleted(text: str, version: Version) -> None:
@@ -53,73 +49,106 @@ def deletion(text: str, at: datetime) -> str:
     return f"{text}={at.isoformat()}]"
 
 
-async def get(session: ReadSession, store: VersionStore[V, R], namespace: str, version_id: str) -> V:
-    """Return the version of that id, deleted or not.
+class Lifecycle(Generic[V, R]):
+    """The steps of one kind of version."""
 
-    Raises:
-        NotFound: there is none.
-    """
-    found = await store.find(session, namespace, version_id)
-    if found is None:
-        raise not_found(store, version_id)
-    return found
+    def __init__(self, store: VersionStore[V, R]) -> None:
+        self._store = store
 
+    def not_found(self, what: str) -> NotFound:
+        """Make the error that there is no such version."""
+        return NotFound(f"{self._store.noun.lower()} not found: {what}")
 
-async def get_active(
-    session: ReadSession, store: VersionStore[V, R], namespace: str, key: str, at: datetime | None = None
-) -> V:
-    """Return the version of the key that is active at `at` (default: now).
+    async def get(self, session: ReadSession, namespace: str, version_id: str) -> V:
+        """Return the version of that id, deleted or not.
 
-    Raises:
-        NotFound: none is.
-    """
-    found = await store.find_active(session, namespace, key, at or clock.now())
-    if found is None:
-        raise not_found(store, key)
-    return found
+        Raises:
+            NotFound: there is none.
+        """
+        found = await self._store.find(session, namespace, version_id)
+        if found is None:
+            raise self.not_found(version_id)
+        return found
 
+    async def get_many(self, session: ReadSession, namespace: str, ids: Collection[str]) -> dict[str, V]:
+        """Return the versions of these ids, deleted or not, by id; unknown ids are left out."""
+        return await self._store.by_ids(session, namespace, ids)
 
-async def get_by_id_or_key(
-    session: ReadSession, store: VersionStore[V, R], namespace: str, id_or_key: str, *, include_latest: bool = False
-) -> V:
-    """Return the version of that id, else the key's active one, or with `include_latest` its highest.
+    async def get_active(self, session: ReadSession, namespace: str, key: str, at: datetime | None = None) -> V:
+        """Return the version of the key that is active at `at` (default: now).
 
-    Raises:
-        NotFound: there is none.
-    """
-    found = await store.find(session, namespace, id_or_key)
-    if found is None and include_latest:
-        found = await store.find_latest(session, namespace, id_or_key)
-    return found or await get_active(session, store, namespace, id_or_key)
+        Raises:
+            NotFound: none is.
+        """
+        found = await self._store.find_active(session, namespace, key, at or clock.now())
+        if found is None:
+            raise self.not_found(key)
+        return found
 
+    async def get_by_id_or_key(
+        self, session: ReadSession, namespace: str, id_or_key: str, *, include_latest: bool = False
+    ) -> V:
+        """Return the version of that id, else the key's active one, or with `include_latest` its highest.
 
-async def lock_key(session: WriteSession, store: VersionStore[V, R], namespace: str, key: str) -> None:
-    """Keep all other requests from changing versions of the key until the transaction ends."""
-    await lock(session, "catalog", store.kind, namespace, key)
+        Raises:
+            NotFound: there is none.
+        """
+        found = await self._store.find(session, namespace, id_or_key)
+        if found is None and include_latest:
+            found = await self._store.find_latest(session, namespace, id_or_key)
+        return found or await self.get_active(session, namespace, id_or_key)
 
+    async def listed(self, session: ReadSession, namespace: str, query: VersionQuery) -> Page[V]:
+        """Return a page of versions."""
+        return await self._store.listed(session, namespace, query, clock.now())
 
-async def locked(session: WriteSession, store: VersionStore[V, R], namespace: str, version_id: str) -> V:
-    """Return the version of that id with its key locked.
+    async def lock_key(self, session: WriteSession, namespace: str, key: str) -> None:
+        """Keep all other requests from changing versions of the key until the transaction ends."""
+        await lock(session, "catalog", self._store.kind, namespace, key)
 
-    Raises:
-        NotFound: there is none.
-    """
-    key = await store.key_of(session, namespace, version_id)
-    if key is None:
-        raise not_found(store, version_id)
-    await lock_key(session, store, namespace, key)
-    return await get(session, store, namespace, version_id)
+    async def locked(self, session: WriteSession, namespace: str, version_id: str) -> V:
+        """Return the version of that id with its key locked.
 
+        Raises:
+            NotFound: there is none.
+        """
+        key = await self._store.key_of(session, namespace, version_id)
+        if key is None:
+            raise self.not_found(version_id)
+        await self.lock_key(session, namespace, key)
+        return await self.get(session, namespace, version_id)
 
-async def numbered(session: ReadSession, store: VersionStore[V, R], version: V) -> V:
-    """Return a new draft with the next number of its key, which is locked.
+    async def numbered(self, session: ReadSession, version: V) -> V:
+        """Return a new draft with the next number of its key, which is locked.
 
-    Raises:
-        InvalidInput: the key has a draft already.
-    """
-    if await store.has_draft(session, version.namespace, version.key):
-        raise InvalidInput(f"only a single draft version is allowed for {store.noun}: {version.key}")
-    return replace(version, version=await store.last_version(session, version.namespace, version.key) + 1)
+        Raises:
+            InvalidInput: the key has a draft already.
+        """
+        namespace, key = version.namespace, version.key
+        if await self._store.has_draft(session, namespace, key):
+            raise InvalidInput(f"only a single draft version is allowed for {self._store.noun}: {key}")
+        return replace(version, version=await self._store.last_version(session, namespace, key) + 1)
+
+    async def activate(self, session: WriteSession, version: V, *, guard: Guard) -> V:
+        """Make a version active now; the one that was active until now is archived at the same instant.
+
+        Raises:
+            Conflict: another version without an end is scheduled.
+        """
+        now = clock.now()
+        active = await self._store.find_active(session, version.namespace, version.key, now)
+        if active is not None:
+            guard(active)
+            await self._store.save(session, replace(active, effective_to=now, updated_at=now))
+        version = replace(version, effective_from=now, effective_to=None, updated_at=now)
+        try:
+            await self._store.save(session, version)
+        except IntegrityError as error:
+            if violated(error) != f"uq_{self._store.row.__tablename__}_open_ended":
+                raise
+            what = f"{self._store.noun.lower()} {version.key}"
+            raise Conflict(f"another version of {what} is scheduled without an end") from None
+        return version
 
 
 async def resolved(session: WriteSession, noun: str, version: V) -> V:
@@ -162,25 +191,3 @@ async def feature_issues(session: ReadSession, version: Version) -> list[Issue]:
     """Return what stands against the version's features now."""
     ids = rules.feature_ids(version)
     return rules.feature_issues(version, await features.named(session, version.namespace, ids=ids) if ids else [])
-
-
-async def activate(session: WriteSession, store: VersionStore[V, R], version: V, *, guard: Guard) -> V:
-    """Make a version active now; the one that was active until now is archived at the same instant.
-
-    Raises:
-        Conflict: another version without an end is scheduled.
-    """
-    now = clock.now()
-    active = await store.find_active(session, version.namespace, version.key, now)
-    if active is not None:
-        guard(active)
-        await store.save(session, replace(active, effective_to=now, updated_at=now))
-    version = replace(version, effective_from=now, effective_to=None, updated_at=now)
-    try:
-        await store.save(session, version)
-    except IntegrityError as error:
-        if violated(error) != f"uq_{store.row.__tablename__}_open_ended":
-            raise
-        what = f"{store.noun.lower()} {version.key}"
-        raise Conflict(f"another version of {what} is scheduled without an end") from None
-    return version
