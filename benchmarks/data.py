@@ -19,8 +19,8 @@ TYPE = "completion"
 START = datetime(2025, 3, 1, tzinfo=UTC)
 DAYS = 30
 SUBJECTS = 2_000
-# A subject in the middle of the distribution.
-SUBJECT = "customer-40"
+# A subject with one event of 26, by which the targets were set, and one with one of 300: hardly more than a statement.
+SUBJECT, SMALL_SUBJECT = "customer-3", "customer-40"
 
 VALUE, USER = "$.tokens", "$.user_id"
 DIMENSIONS = {"model": "$.model", "region": "$.region", "kind": "$.kind"}

@@ -60,7 +60,7 @@ def _reference(select: str, group_by: str = "", where: str = "") -> str:
 _LATEST = f"argMax({_NUMBER}, time)"
 _UNIQUE = "uniqExact(nullIf(JSON_VALUE(data, '$.user_id'), 'null'))"
 _MODEL = "JSON_VALUE(data, '$.model') AS model"
-_ONE = f" AND subject IN ('{data.SUBJECT}')"
+_ONE, _SMALL = (f" AND subject IN ('{subject}')" for subject in (data.SUBJECT, data.SMALL_SUBJECT))
 
 CASES = (
     Case(
@@ -93,6 +93,12 @@ CASES = (
         4,
         _query(Aggregation.SUM, subjects=[data.SUBJECT], window=Window.DAY),
         _reference(f"{_windows('Day')}, sum({_NUMBER}), subject", "windowstart, windowend, subject", _ONE),
+    ),
+    Case(
+        "SUM of a small subject",
+        None,
+        _query(Aggregation.SUM, subjects=[data.SMALL_SUBJECT]),
+        _reference(f"{_RANGE}, sum({_NUMBER}), subject", "subject", _SMALL),
     ),
     Case(
         "COUNT by subject",
