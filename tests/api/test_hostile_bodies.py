@@ -76,6 +76,55 @@ BODIES: list[tuple[str, dict[str, Any]]] = [
     ),
     ("/api/v1/customers", {"key": "k", "name": "n", "metadata": {"a": "b"}, "billingAddress": {"country": "AT"}}),
     (V3 + "/customers", {"key": "l", "name": "n", "labels": {"a": "b"}, "usage_attribution": {"subject_keys": ["s"]}}),
+    (
+        "/api/v1/billing/profiles",
+        {
+            "name": "n",
+            "default": False,
+            "metadata": {"a": "b"},
+            "supplier": {"key": "k", "name": "s", "taxId": {"code": "c"}, "addresses": [{"country": "AT"}]},
+            "workflow": {
+                "collection": {
+                    "alignment": {
+                        "type": "anchored",
+                        "recurringPeriod": {"interval": "P1M", "anchor": "2025-01-01T00:00:00Z"},
+                    },
+                    "interval": "PT1H",
+                },
+                "invoicing": {
+                    "autoAdvance": True,
+                    "draftPeriod": "P1D",
+                    "dueAfter": "P1D",
+                    "subscriptionEndProrationMode": "bill_full_period",
+                    "defaultTaxConfig": {"behavior": "inclusive", "stripe": {"code": "txcd_20030000"}},
+                },
+                "payment": {"collectionMethod": "send_invoice"},
+                "tax": {"enabled": True},
+            },
+            "apps": {"tax": UNKNOWN, "invoicing": UNKNOWN, "payment": UNKNOWN},
+        },
+    ),
+    (
+        V3 + "/profiles",
+        {
+            "name": "n",
+            "default": False,
+            "labels": {"a": "b"},
+            "supplier": {"name": "s", "addresses": {"billing_address": {"country": "AT"}}},
+            "workflow": {
+                "collection": {
+                    "alignment": {
+                        "type": "anchored",
+                        "recurring_period": {"interval": "P1M", "anchor": "2025-01-01T00:00:00Z"},
+                    }
+                },
+                "invoicing": {"draft_period": "P1D"},
+                "payment": {"collection_method": "send_invoice", "due_after": "P1D"},
+                "tax": {"default_tax_config": {"tax_code": {"id": UNKNOWN}}},
+            },
+            "apps": {name: {"id": UNKNOWN} for name in ("tax", "invoicing", "payment")},
+        },
+    ),
     ("/api/v1/features", {"key": "f", "name": "n", "unitCost": {"type": "manual", "amount": "1"}}),
     (
         "/api/v1/plans",

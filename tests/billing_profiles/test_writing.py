@@ -12,7 +12,8 @@ from meterhouse.catalog import taxcodes
 from meterhouse.kernel.db import Database
 from tests.billing_profiles.conftest import UNKNOWN, V1, V3, default_profile, new_customer, new_profile, sent
 
-ANCHORED = {"type": "anchored", "recurringPeriod": {"interval": "MONTH", "anchor": "2025-01-01T00:00:00Z"}}
+ANCHOR = "2025-01-01T00:00:00Z"
+ANCHORED = {"type": "anchored", "recurringPeriod": {"interval": "MONTH", "anchor": ANCHOR}}
 WORKFLOW = {
     "collection": {"alignment": ANCHORED, "interval": "P1D"},
     "invoicing": {
@@ -101,6 +102,13 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     (_flow(collection={"alignment": {"type": "anchored"}}), ""),
     (_flow(collection={"alignment": {**ANCHORED, "recurringPeriod": None}}), ""),
     ({"supplier": {**SUPPLIER, "addresses": [{"country": "AT"}, {"country": "DE"}]}}, ""),
+    *(
+        (
+            _flow(collection={"alignment": {**ANCHORED, "recurringPeriod": {"interval": interval, "anchor": ANCHOR}}}),
+            "$.workflow.collection.alignment",
+        )
+        for interval in ("P0D", "PT0.5S", "P101Y")
+    ),
     ({"name": ""}, ""),
 ]
 

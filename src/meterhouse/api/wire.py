@@ -193,6 +193,16 @@ ISODuration = Annotated[
     WithJsonSchema({"type": "string", "format": "duration"}),
 ]
 
+
+def _positive(duration: Duration) -> Duration:
+    if not duration.is_positive():
+        raise ValueError("must be longer than nothing")
+    return duration
+
+
+# The distance between the ticks of something that recurs.
+Interval = Annotated[ISODuration, AfterValidator(_positive)]
+
 ULID_PATTERN = r"^[0-7][0-9A-HJKMNP-TV-Z]{25}$"
 KEY_PATTERN = r"^[a-z0-9]+(?:_[a-z0-9]+)*$"
 

@@ -1,7 +1,7 @@
 """What an app knows of a customer, by the type of the app (customers section 8, apps section 1.3).
 
 The data of each type is a model that reads and writes its stored form; old rows must keep parsing
-(`tests/customers/golden`). A type that is not in `KINDS` keeps nothing of customers.
+(`tests/customers/golden`). An app of a type that is not in `KINDS` keeps nothing of customers.
 """
 
 from collections.abc import Mapping, Sequence
@@ -39,6 +39,15 @@ class CustomInvoicingData(CustomerData):
     app_type: ClassVar[AppType] = AppType.CUSTOM_INVOICING
 
     metadata: Mapping[str, str] = {}
+
+
+class StripeData(CustomerData):
+    """The customer of Stripe that stands for ours. No Stripe app can be installed, so none can take it."""
+
+    app_type: ClassVar[AppType] = AppType.STRIPE
+
+    customer_id: str
+    default_payment_method_id: str | None = None
 
 
 KINDS: Mapping[AppType, type[CustomerData]] = {kind.app_type: kind for kind in (SandboxData, CustomInvoicingData)}

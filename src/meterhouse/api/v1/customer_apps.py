@@ -13,7 +13,7 @@ from meterhouse.api.v1.customers import CustomerIdOrKey
 from meterhouse.api.wire import Opt, V1Model
 from meterhouse.apps import customer_data
 from meterhouse.apps.app import AppType
-from meterhouse.apps.customer_data import CustomInvoicingData, DataInput, Linked, SandboxData
+from meterhouse.apps.customer_data import CustomInvoicingData, DataInput, Linked, SandboxData, StripeData
 from meterhouse.customers import service as customers
 
 router = APIRouter(tags=["Customers"])
@@ -51,8 +51,26 @@ class CustomInvoicingCustomerAppDataCreateOrUpdateItem(V1Model):
         return DataInput(CustomInvoicingData(metadata=self.metadata or {}), self.id)
 
 
+class StripeCustomerAppDataCreateOrUpdateItem(V1Model):
+    """The customer of Stripe that stands for the customer."""
+
+    id: AppId = None
+    type: Literal["stripe"]
+    stripe_customer_id: str
+    stripe_default_payment_method_id: Opt[str] = None
+
+    def to_value(self) -> DataInput:
+        """Read the data."""
+        data = StripeData(
+            customer_id=self.stripe_customer_id, default_payment_method_id=self.stripe_default_payment_method_id
+        )
+        return DataInput(data, self.id)
+
+
 CustomerAppDataCreateOrUpdateItem = Annotated[
-    SandboxCustomerAppDataCreateOrUpdateItem | CustomInvoicingCustomerAppDataCreateOrUpdateItem,
+    SandboxCustomerAppDataCreateOrUpdateItem
+    | CustomInvoicingCustomerAppDataCreateOrUpdateItem
+    | StripeCustomerAppDataCreateOrUpdateItem,
     Field(discriminator="type"),
 ]
 

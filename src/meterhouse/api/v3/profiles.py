@@ -13,7 +13,7 @@ from meterhouse.api.problems import errors
 from meterhouse.api.v3.customers import Address
 from meterhouse.api.v3.invoices.schemas import BillingAppReference, BillingPartyAddresses
 from meterhouse.api.v3.prices import BillingTaxConfig
-from meterhouse.api.wire import Description, ExternalKey, Instant, ISODuration, Name, Opt, Ulid, V3Model
+from meterhouse.api.wire import Description, ExternalKey, Instant, Interval, ISODuration, Name, Opt, Ulid, V3Model
 from meterhouse.billing.profiles import AppChoice, Profile, ProfileInput, Supplier, Workflow
 from meterhouse.billing.profiles.values import Alignment, ProrationMode
 from meterhouse.customers import customer
@@ -74,7 +74,7 @@ class RecurringPeriod(V3Model):
     """The ticks of an anchored collection."""
 
     anchor: Instant
-    interval: ISODuration
+    interval: Interval
 
 
 class BillingWorkflowCollectionAlignmentSubscription(V3Model):

@@ -8,6 +8,8 @@ from meterhouse.kernel.periods import Duration
 
 MAX_SECONDS = Decimal(100 * 366 * 86_400)  # a longer wait means "never", and dates must stay within the calendar
 
+_TICKS = "$.workflow.collection.alignment.recurring_period.interval"
+
 
 def check(given: ProfileInput) -> None:
     """Refuse a profile that breaks a rule.
@@ -50,8 +52,10 @@ def _workflow(flow: Workflow) -> list[Issue]:
         "$.workflow.payment.due_after": flow.due_after,
     }
     if flow.collection_ticks is not None:
-        durations["$.workflow.collection.alignment.recurring_period.interval"] = flow.collection_ticks.interval
+        durations[_TICKS] = flow.collection_ticks.interval
     found = [Issue("", reason, field) for field, given in durations.items() if (reason := _unfit(given))]
+    if flow.collection_ticks is not None and flow.collection_ticks.interval.approximate_seconds() < 1:
+        found.append(Issue("", "the ticks of a collection must be a second apart at least", _TICKS))
     if flow.tax_enforced and not flow.tax_enabled:
         found.append(Issue("", "tax can only be enforced where it is enabled", "$.workflow.tax.enforced"))
     return found

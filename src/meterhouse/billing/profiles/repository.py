@@ -152,12 +152,16 @@ async def paying_unpinned(session: ReadSession, namespace: str, at: datetime) ->
         SubscriptionItemRow.deleted_at.is_(None),
         func.jsonb_typeof(SubscriptionItemRow.rate_card["price"]) == "object",
     )
-    query = select(SubscriptionRow.customer_id).distinct().where(
-        SubscriptionRow.namespace == namespace,
-        SubscriptionRow.deleted_at.is_(None),
-        or_(SubscriptionRow.active_to.is_(None), SubscriptionRow.active_to > at),
-        priced,
-        ~pinned,
+    query = (
+        select(SubscriptionRow.customer_id)
+        .distinct()
+        .where(
+            SubscriptionRow.namespace == namespace,
+            SubscriptionRow.deleted_at.is_(None),
+            or_(SubscriptionRow.active_to.is_(None), SubscriptionRow.active_to > at),
+            priced,
+            ~pinned,
+        )
     )
     return (await session.scalars(query)).all()
 

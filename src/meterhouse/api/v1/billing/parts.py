@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field
 from meterhouse.api.v1 import ratecards
 from meterhouse.api.v1.address import Address
 from meterhouse.api.v1.ratecards import TaxConfig
-from meterhouse.api.wire import Instant, ISODuration, JSONNumber, Numeric, Opt, ResourceKey, Ulid, V1Model
+from meterhouse.api.wire import Instant, Interval, ISODuration, JSONNumber, Numeric, Opt, ResourceKey, Ulid, V1Model
 from meterhouse.billing.invoices.snapshots import InvoiceWorkflow, Party, PartyAddress
 from meterhouse.billing.profiles.values import CollectionMethod, ProrationMode, Workflow
 from meterhouse.billing.rating.results import Totals
@@ -110,7 +110,7 @@ def _interval(value: object) -> object:
 class RecurringPeriod(V1Model):
     """The ticks of an anchored collection."""
 
-    interval: Annotated[ISODuration, BeforeValidator(_interval)] = Field(
+    interval: Annotated[Interval, BeforeValidator(_interval)] = Field(
         description="A duration, or one of DAY, WEEK, MONTH and YEAR."
     )
     anchor: Instant
