@@ -36,6 +36,9 @@ LISTS = (
     f"{V3}/features?page[size]=100",
     "/api/v1/plans",
     f"{V3}/plans?page[size]=100",
+    "/api/v1/addons",
+    f"{V3}/addons?page[size]=100",
+    "/api/v1/plans/roomy/addons",
     f"{V3}/tax-codes?page[size]=100&include_deleted=true",
     f"{V3}/currencies?filter[type]=custom&expand=cost_basis",
     f"{V3}/llm-cost/prices?page[size]=100",
@@ -67,9 +70,23 @@ async def _one_more_price(http: httpx.AsyncClient, n: int) -> None:
     await sent(http, "POST", f"{V3}/llm-cost/overrides", {**OVERRIDE, "model_id": f"model-{n}"}, status=201)
 
 
+async def _one_more_addon(http: httpx.AsyncClient, n: int) -> None:
+    """Make one more add-on, and let a draft plan have it."""
+    plan = {"key": "roomy", "name": "Roomy", "currency": "USD", "billingCadence": "P1M"}
+    if n == 0:
+        await sent(http, "POST", "/api/v1/plans", {**plan, "phases": [{**PHASE, "rateCards": []}]}, status=201)
+    addon = {"key": f"addon_{n}", "name": "Add-on", "currency": "USD", "instanceType": "single"}
+    cards = [{**CARD, "key": f"card_{n}", "price": {"type": "flat", "amount": "1"}}]
+    made = await sent(http, "POST", "/api/v1/addons", {**addon, "rateCards": cards}, status=201)
+    await sent(http, "POST", f"/api/v1/addons/{made['id']}/publish")
+    assignment = {"addonId": made["id"], "fromPlanPhase": "main"}
+    await sent(http, "POST", "/api/v1/plans/roomy/addons", assignment, status=201)
+
+
 async def _one_more(http: httpx.AsyncClient, n: int) -> None:
     """Make one more of everything; the first customer gets one more subscription as well."""
     await _one_more_price(http, n)
+    await _one_more_addon(http, n)
     feature = {"key": f"feature_{n}", "name": "Feature"}
     await sent(http, "POST", "/api/v1/features", feature, status=201)
     cards = [{**CARD, "key": f"feature_{n}", "featureKey": f"feature_{n}", "price": {"type": "flat", "amount": "1"}}]

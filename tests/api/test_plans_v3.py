@@ -5,7 +5,6 @@ from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import event
 
 from meterhouse.kernel.db import Database
 from meterhouse.metering.meters import Meter
@@ -322,27 +321,3 @@ async def test_lists(client: httpx.AsyncClient) -> None:
     assert await listed("page[size]=2&page[number]=2") == ["Alpha 2"]
     for query in ("filter[status][neq]=draft", "filter[status]=gone", "filter[id]=x", "sort=name"):
         assert (await client.get(f"{V3}/plans?{query}")).status_code == 400, query
-
-
-@pytest.mark.parametrize("path", [f"{V1}/plans", f"{V3}/plans", f"{V1}/addons", f"{V3}/addons", f"{V3}/features"])
-async def test_a_list_asks_the_database_as_often_for_many_as_for_few(
-    client: httpx.AsyncClient, db: Database, path: str
-) -> None:
-    card = {"type": "flat_fee", "billingCadence": None, "price": None, "key": "a", "name": "A"}
-    deck = [{"key": f"p{n}", "name": "P", "duration": None, "rateCards": [card]} for n in range(3)]
-    asked: list[str] = []
-
-    @event.listens_for(db.engine.sync_engine, "before_cursor_execute")
-    def _count(_: Any, __: Any, statement: str, *___: Any) -> None:
-        asked.append(statement)
-
-    counts = []
-    for stored in ("x", "y", "z"):
-        plan = {"key": stored, "name": "N", "currency": "USD", "billingCadence": "P1M", "phases": deck}
-        assert (await client.post(f"{V1}/plans", json=plan)).status_code == 201
-        addon = {"key": stored, "name": "N", "currency": "USD", "instanceType": "single", "rateCards": [card]}
-        assert (await client.post(f"{V1}/addons", json=addon)).status_code == 201
-        asked.clear()
-        assert (await client.get(path)).status_code == 200
-        counts.append(len(asked))
-    assert len(set(counts)) == 1
