@@ -115,13 +115,7 @@ async def build(settings: Settings, backends: Backends, log: EventLog) -> Applic
     profiles = Profiles(apps)
     queries = MeterQueries(backends.clickhouse, max_rows=settings.query_max_rows)
     marks = UsageMarks(backends.clickhouse)
-    charges = Charges(
-        ClickHouseUsage(queries),
-        profiles,
-        credits_enabled=settings.credits_enabled,
-        late_grants=settings.late_grants,
-        locked_namespaces=settings.namespace.locked,
-    )
+    charges = _charges(settings, queries, profiles)
     sync = SubscriptionSync(charges, profiles)
     invoices = Invoices(
         charges,
@@ -182,6 +176,16 @@ async def build(settings: Settings, backends: Backends, log: EventLog) -> Applic
     )
     asgi = create_app(services, max_body_bytes=settings.max_body_bytes)
     return Application(asgi, services, sink, worker, due_works)
+
+
+def _charges(settings: Settings, queries: MeterQueries, profiles: Profiles) -> Charges:
+    return Charges(
+        ClickHouseUsage(queries),
+        profiles,
+        credits_enabled=settings.credits_enabled,
+        late_grants=settings.late_grants,
+        locked_namespaces=settings.namespace.locked,
+    )
 
 
 def _shown(settings: Settings) -> Mapping[str, Any]:
