@@ -20,14 +20,13 @@ DEFAULT_ISSUE_PRIORITY = 1
 ISSUED = "issueAfterReset"
 
 
-async def issue(session: WriteSession, entitlement: Entitlement, further: Sequence[NewGrant]) -> None:
-    """Make the grants that a new metered entitlement begins with."""
+async def issue(session: WriteSession, entitlement: Entitlement, further: Sequence[NewGrant], *, at: datetime) -> None:
+    """Make the grants that a metered entitlement begins with; the one of each reset from the usage period at `at`."""
     metered = entitlement.metered
     if metered is None:
         return
     if metered.issue_after_reset:
-        # In the usage period at creation; one that is measured later begins with its first.
-        begins = metered.periods.current(clock.now()).start
+        begins = metered.periods.current(at).start
         amount = metered.issue_after_reset
         session.add(
             GrantRow(

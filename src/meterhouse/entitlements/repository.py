@@ -99,9 +99,16 @@ async def active(session: ReadSession, namespace: str, chosen: EntitlementFilter
 
 
 async def overlapping(
-    session: ReadSession, namespace: str, customer_id: str, feature_key: str, start: datetime, end: datetime | None
+    session: ReadSession,
+    namespace: str,
+    customer_id: str,
+    feature_key: str,
+    start: datetime,
+    end: datetime | None,
+    *,
+    but: str | None = None,
 ) -> EntitlementRow | None:
-    """Return the first live entitlement to the feature that shares an instant with [start, end)."""
+    """Return the first live entitlement to the feature, other than `but`, that shares an instant with [start, end)."""
     if end is not None and end <= start:
         return None
     query = select(EntitlementRow).where(
@@ -110,6 +117,7 @@ async def overlapping(
         or_(EntitlementRow.active_to.is_(None), EntitlementRow.active_to > start),
         or_(EntitlementRow.active_to.is_(None), EntitlementRow.active_to > EntitlementRow.active_from),
         *([EntitlementRow.active_from < end] if end is not None else []),
+        *([EntitlementRow.id != but] if but is not None else []),
     )
     return await session.scalar(query.order_by(EntitlementRow.active_from, EntitlementRow.id).limit(1))
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy.exc import IntegrityError
 
@@ -35,6 +36,7 @@ __all__ = [
     "Schedule",
     "Stretch",
     "active_of",
+    "columns",
     "create",
     "delete",
     "find_of_customer",
@@ -42,6 +44,7 @@ __all__ = [
     "get_of_customer",
     "list_entitlements",
     "override",
+    "refuse_overlap",
     "schedule",
 ]
 
@@ -114,11 +117,7 @@ async def schedule(
 async def _add(
     session: WriteSession, customer: Customer, feature: Feature, new: NewEntitlement, when: Schedule
 ) -> Entitlement:
-    in_the_way = await repository.overlapping(
-        session, customer.namespace, customer.id, feature.key, when.active_from, when.active_to
-    )
-    if in_the_way is not None:
-        raise _conflict(feature.key, in_the_way.id)
+    await refuse_overlap(session, customer, feature.key, when.active_from, when.active_to)
     if not customer.usage_subjects():
         raise invalid("the customer has neither a key nor subject keys, so nothing can be measured", field="$.customer")
     if new.type is EntitlementType.METERED and feature.meter_id is None:
@@ -133,8 +132,29 @@ async def _add(
         raise _conflict(feature.key, None) from error
     made = rows.entitlement(row)
     if made.metered is not None:
-        await grants.issue(session, made, new.grants)
+        # What was used before counts for a schedule: another version of an item sees what the one before it saw.
+        begins = clock.now() if when.subscription_id is None else made.metered.periods.start
+        await grants.issue(session, made, new.grants, at=begins)
     return made
+
+
+async def refuse_overlap(
+    session: ReadSession,
+    customer: Customer,
+    feature_key: str,
+    start: datetime,
+    end: datetime | None,
+    *,
+    but: str | None = None,
+) -> None:
+    """Refuse a second entitlement at any time of [start, end); `but` is the id of one that does not count.
+
+    Raises:
+        Conflict: there is one.
+    """
+    other = await repository.overlapping(session, customer.namespace, customer.id, feature_key, start, end, but=but)
+    if other is not None:
+        raise _conflict(feature_key, other.id)
 
 
 def _conflict(feature_key: str, entitlement_id: str | None) -> Conflict:
@@ -144,32 +164,43 @@ def _conflict(feature_key: str, entitlement_id: str | None) -> Conflict:
     return Conflict(message, extensions=extensions)
 
 
-def _row(customer: Customer, feature: Feature, new: NewEntitlement, when: Schedule) -> EntitlementRow:
+def columns(new: NewEntitlement, when: Schedule) -> dict[str, Any]:
+    """Return what a row holds of a request, whatever the customer, the feature and the time it is for.
+
+    Raises:
+        InvalidInput: the usage period or an instant is out of range.
+    """
     metered = new.type is EntitlementType.METERED
     period = None
     if new.usage_period is not None:
         period = checks.recurrence(new.usage_period, clock.now(), "$.usagePeriod", shortest=checks.HOUR)
+    return {
+        "type": str(new.type),
+        "labels": dict(new.metadata),
+        "usage_period_interval": None if period is None else str(period.interval),
+        "usage_period_anchor": None if period is None else period.anchor,
+        "measure_usage_from": _measured_from(new, when, period) if metered and period is not None else None,
+        "issue_after_reset": new.issue_after_reset,
+        "issue_after_reset_priority": new.issue_priority,
+        "is_soft_limit": bool(new.is_soft_limit) if metered else None,
+        "preserve_overage_at_reset": bool(new.preserve_overage) if metered else None,
+        "config": new.config,
+        "unit_config": None if when.conversion is None else when.conversion.model_dump(mode="json"),
+    }
+
+
+def _row(customer: Customer, feature: Feature, new: NewEntitlement, when: Schedule) -> EntitlementRow:
     return EntitlementRow(
         namespace=customer.namespace,
-        type=str(new.type),
         customer_id=customer.id,
         feature_id=feature.id,
         feature_key=feature.key,
         active_from=when.active_from,
         active_to=when.active_to,
-        labels=dict(new.metadata),
         annotations={} if when.subscription_id is None else {"subscription.id": when.subscription_id},
         subscription_id=when.subscription_id,
-        usage_period_interval=period and str(period.interval),
-        usage_period_anchor=period and period.anchor,
-        measure_usage_from=_measured_from(new, when, period) if metered and period is not None else None,
-        issue_after_reset=new.issue_after_reset,
-        issue_after_reset_priority=new.issue_priority,
-        is_soft_limit=bool(new.is_soft_limit) if metered else None,
-        preserve_overage_at_reset=bool(new.preserve_overage) if metered else None,
-        config=new.config,
-        unit_config=None if when.conversion is None else when.conversion.model_dump(mode="json"),
         revision=0,
+        **columns(new, when),
     )
 
 
