@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 
+from meterhouse.kernel import clock
 from meterhouse.kernel.conditions import Sort, order_by
 from meterhouse.kernel.db import ReadSession, WriteSession
 from meterhouse.kernel.paged import page_of
@@ -74,14 +75,11 @@ async def giving(
     return [purchase_id for purchase_id, timeline in found.items() if any(counts(one) for one in timeline)]
 
 
-async def add(session: WriteSession, row: SubscriptionAddonRow) -> None:
-    """Store a purchase, without a quantity yet."""
+async def set_quantity(session: WriteSession, row: SubscriptionAddonRow, change: QuantityChange) -> None:
+    """Store a quantity of a purchase, and the purchase where it is new."""
+    row.updated_at = clock.now()
     session.add(row)
     await session.flush()
-
-
-async def set_quantity(session: WriteSession, row: SubscriptionAddonRow, change: QuantityChange) -> None:
-    """Store a quantity."""
     session.add(
         SubscriptionAddonQuantityRow(
             namespace=row.namespace,

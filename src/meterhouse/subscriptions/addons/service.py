@@ -59,16 +59,10 @@ async def buy(
     found = next((one for one in had if one.addon_id == addon.id), None)
     if found is not None and not or_change:
         raise Conflict(f"the subscription has add-on {addon.key} already: {found.id}")
-    rules.check_quantity(link, new.quantity, first=found is None)
-    at = timing.of_quantity(view, new.timing)
-    rules.check_phase(view, link, at)
-    base = await _base(session, view)
-    if found is None:
-        found = SubscriptionAddonRow(
-            namespace=namespace, subscription_id=view.id, addon_id=addon.id, labels=dict(new.metadata)
-        )
-        await repository.add(session, found)
-    return await _lay(session, row, view, base, found, QuantityChange(at, new.quantity))
+    purchase = found or SubscriptionAddonRow(
+        namespace=namespace, subscription_id=view.id, addon_id=addon.id, labels=dict(new.metadata)
+    )
+    return await _set(session, row, view, link, purchase, new.quantity, new.timing, first=found is None)
 
 
 async def change_quantity(
@@ -87,11 +81,7 @@ async def change_quantity(
         raise _not_found(purchase_id)
     require(view, Command.CHANGE_ADDONS, clock.now())
     link = await _link(session, view, found.addon_id)
-    rules.check_quantity(link, quantity, first=False)
-    at = timing.of_quantity(view, timing_)
-    rules.check_phase(view, link, at)
-    base = await _base(session, view)
-    return await _lay(session, row, view, base, found, QuantityChange(at, quantity))
+    return await _set(session, row, view, link, found, quantity, timing_)
 
 
 async def get(
@@ -187,19 +177,25 @@ async def _base(session: WriteSession, view: SubscriptionView) -> SubscriptionSp
     return spec
 
 
-async def _lay(
+async def _set(
     session: WriteSession,
     row: SubscriptionRow,
     view: SubscriptionView,
-    base: SubscriptionSpec,
-    changed: SubscriptionAddonRow,
-    change: QuantityChange,
+    link: PlanAddon,
+    purchase: SubscriptionAddonRow,
+    quantity: int,
+    timing_: Timing,
+    *,
+    first: bool = False,
 ) -> Purchase:
-    """Store a quantity and give the subscription the schedule with it."""
-    await repository.set_quantity(session, changed, change)
-    changed.updated_at = clock.now()
+    """Store a quantity, of a purchase that is stored with it where it is the first, and lay all add-ons anew."""
+    rules.check_quantity(link, quantity, first=first)
+    at = timing.of_quantity(view, timing_)
+    rules.check_phase(view, link, at)
+    base = await _base(session, view)
+    await repository.set_quantity(session, purchase, QuantityChange(at, quantity))
     purchases = await _purchases(session, view, await _of(session, view))
     wanted = overlay(base, [one.layer() for one in purchases])
     updated = await update(session, row, view, wanted)
-    (found,) = await _purchases(session, updated, [changed])
+    (found,) = await _purchases(session, updated, [purchase])
     return found
