@@ -130,6 +130,15 @@ async def test_a_change_within_the_second_of_the_start_takes_its_place(
     assert changed.current.active_from == changed.current.active_to == changed.next.active_from
 
 
+async def test_what_is_canceled_within_the_second_of_its_start_lasted_no_time(
+    db: Database, sold: None, subscribe: Subscribe
+) -> None:
+    before = await subscribe("2025-01-15T00:00:00.400")
+    assert (await cancel(db, before, "2025-01-15T00:00:00.900", NOW)).active_to == before.active_from
+    later = await subscribe("2025-01-16T00:00:00.400")
+    assert (await cancel(db, later, "2025-01-16T00:00:01.900", NOW)).active_to == at("2025-01-16T00:00:01")
+
+
 async def test_a_restored_subscription_runs_on(db: Database, sold: None, subscribe: Subscribe) -> None:
     before = await subscribe("2025-01-15")
     changed = await change(db, before, "2025-01-20", NEXT)

@@ -57,14 +57,14 @@ def start_of_new(timing: Timing) -> datetime:
 
 
 def end_of(view: SubscriptionView, timing: Timing) -> datetime:
-    """Return when a cancellation takes effect: now, or a boundary of a billing period or phase that is still to come.
+    """Return when a subscription ends: now, or at a boundary of a billing period or phase that is still to come.
 
     Raises:
         InvalidInput: the instant has passed or is no boundary.
     """
     now = clock.now()
     if timing is NamedTiming.IMMEDIATE:
-        return now
+        return _second_of(view, now)
     if timing is NamedTiming.NEXT_BILLING_CYCLE:
         return aligned_period_or_refuse(view, now).end
     if timing < now:
@@ -73,15 +73,6 @@ def end_of(view: SubscriptionView, timing: Timing) -> datetime:
         message = "a custom cancellation must be at the boundary of a billing period or of a phase"
         raise invalid(message, field=_FIELD)
     return clock.as_utc(timing)
-
-
-def of_change(view: SubscriptionView, timing: Timing) -> datetime:
-    """Return when another plan takes the place of this one; what is possible is what is for a cancellation.
-
-    Raises:
-        InvalidInput: the instant has passed or is no boundary.
-    """
-    return _second_of(view, clock.now()) if timing is NamedTiming.IMMEDIATE else end_of(view, timing)
 
 
 def of_edit(view: SubscriptionView, timing: Timing) -> datetime:
@@ -121,7 +112,7 @@ def of_quantity(view: SubscriptionView, timing: Timing) -> datetime:
 def _second_of(view: SubscriptionView, at: datetime) -> datetime:
     """Return when the second of `at` began, or the phase that runs then where it began within it.
 
-    Billing counts in whole seconds and owes a fee for each version of an item that lasted at all. So what is replaced
+    Billing counts in whole seconds and owes a fee for each version of an item that lasted at all. So what ends
     within the second of its beginning lasts no time, instead of costing a whole fee.
     """
     phase = current_phase(view, at)

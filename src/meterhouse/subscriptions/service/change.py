@@ -164,7 +164,7 @@ async def _follow(
     credits_enabled: bool,
 ) -> Changed:
     require(view, Command.CANCEL, clock.now())
-    end = timing.of_change(view, timing_)
+    end = timing.end_of(view, timing_)
     dropped = await purchases.giving(session, row.namespace, row.id, since=end)
     if dropped:
         log.info("add-ons end with their subscription", subscription=row.id, addons=dropped)
