@@ -1,5 +1,6 @@
 """What the usage of features cost, over HTTP on the real query engine (catalog-extras section 5)."""
 
+import json
 from collections.abc import AsyncIterator, Mapping
 from decimal import Decimal
 from typing import Any
@@ -150,6 +151,12 @@ async def test_costs_by_model(client: httpx.AsyncClient, house: House, meter: Me
         ("24", "0.00001", "USD"),
     ]
     assert found[1]["detail"] == "events without provider; no price for acme/unknown"
+    many = [{"host": "a\x00", "model": f"m\x00{n}", "n": 1} for n in range(30)]
+    await house.send(
+        *(event(f"odd-{n}", "2025-03-02T00:00:00Z", "acme", json.dumps(one)) for n, one in enumerate(many))
+    )
+    (odd,) = await rows(client, path, **{"from": "2025-03-02T00:00:00Z"})
+    assert (odd["usage"], odd["cost"], odd["detail"].endswith("; and 10 more")) == ("30", None, True)
     only = await rows(client, path, filters={"dimensions": {"model": {"eq": "unknown"}}})
     assert [(row["usage"], row["cost"], row["currency"]) for row in only] == [("10", None, "USD")]
 

@@ -209,7 +209,8 @@ async def test_an_override_is_before_everybodys_price_while_it_holds(db: Databas
             assert await price(session, "other", 4) == Decimal("0.1")
             await llmcost.create_override(session, NS, NewOverride(*MODEL, pricing("0"), "USD", at(5)))
             assert [await price(session, NS, month) for month in (4, 5)] == [Decimal("0.1"), Decimal(0)]
-            assert await llmcost.resolve(session, NS, [("a", "b")], at(3)) == {}
+            many = [*(("a", f"model {n}") for n in range(40_000)), ("a\x00", "\ud800"), MODEL]
+            assert list(await llmcost.resolve(session, NS, many, at(3))) == [MODEL]
 
 
 def test_every_price_has_a_kind_of_token() -> None:

@@ -28,6 +28,8 @@ Model = tuple[str, str]
 
 # How often prices may change within one question by the time of usage: each change is a query of its own.
 MAX_PRICE_CHANGES = 100
+# How many reasons one row tells: events can name any number of models that have no price.
+MAX_DETAILS = 20
 # What of usage adds up over parts of its range.
 _ADDITIVE = frozenset({Aggregation.SUM, Aggregation.COUNT})
 
@@ -115,15 +117,19 @@ class _Sum:
     dimensions: Mapping[str, str]
     usage: Decimal = ZERO
     cost: Decimal | None = None
-    details: list[str] = field(default_factory=list)
+    details: dict[str, None] = field(default_factory=dict)  # a set that keeps its order
 
     def add(self, row: UsageRow, charge: Charge) -> None:
         self.start, self.end = min(self.start, row.start), max(self.end, row.end)
         self.usage = _EXACT.add(self.usage, row.value)
         if charge.price is not None:
             self.cost = _EXACT.add(self.cost or ZERO, _EXACT.multiply(row.value, charge.price))
-        if charge.detail is not None and charge.detail not in self.details:
-            self.details.append(charge.detail)
+        if charge.detail is not None:
+            self.details[charge.detail] = None
+
+    def detail(self) -> str | None:
+        named, more = list(self.details)[:MAX_DETAILS], len(self.details) - MAX_DETAILS
+        return "; ".join([*named, *([f"and {more} more"] if more > 0 else [])]) or None
 
 
 def merged(query: MeterQuery, charged: Iterable[tuple[UsageRow, Charge]]) -> list[CostRow]:
@@ -145,7 +151,7 @@ def merged(query: MeterQuery, charged: Iterable[tuple[UsageRow, Charge]]) -> lis
             one.usage,
             one.cost,
             str(key[1]),
-            "; ".join(one.details) or None,
+            one.detail(),
             start or one.start,
             end or one.end,
             one.dimensions,
@@ -156,7 +162,7 @@ def merged(query: MeterQuery, charged: Iterable[tuple[UsageRow, Charge]]) -> lis
 
 
 def _order(row: CostRow) -> tuple[bool, Decimal, datetime, list[tuple[str, str]]]:
-    return row.cost is None, -(row.cost or ZERO), row.start, sorted(row.dimensions.items())
+    return row.cost is None, (row.cost or ZERO).copy_negate(), row.start, sorted(row.dimensions.items())
 
 
 # --- the question -----------------------------------------------------------------------------------------------------

@@ -27,7 +27,13 @@ _TITLES = {
 _REVISION = re.compile("-v[0-9]+:[0-9]+$")
 _DATE = re.compile("-(?:[0-9]{8}|[0-9]{4}-[0-9]{2}-[0-9]{2})$")
 _REGION = re.compile(r"^(?:us|eu|ap)\.")
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _VERSION = re.compile(r"([0-9])\.([0-9])")
+
+
+def can_have_price(name: str) -> bool:
+    """Tell whether a price can be kept under the name. Events may hold text that Postgres does not take."""
+    return _UNSTORABLE.search(name) is None
 
 
 def provider_key(provider: str) -> str:

@@ -3,7 +3,8 @@
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, and_, case, exists, func, or_, select, tuple_
+from sqlalchemy import ColumnElement, String, and_, bindparam, case, column, exists, func, or_, select, tuple_
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import aliased
 
 from meterhouse.catalog.llmcost.models import LLMPriceRow
@@ -35,6 +36,19 @@ def _in_force(row: type[LLMPriceRow], at: datetime) -> ColumnElement[bool]:
 
 def _visible(namespace: str) -> ColumnElement[bool]:
     return or_(LLMPriceRow.namespace == namespace, LLMPriceRow.namespace.is_(None))
+
+
+def _among(models: Collection[tuple[str, str]]) -> ColumnElement[bool]:
+    """Return the condition that a price is one of these models, by provider and model key.
+
+    The keys are sent as two arrays: usage may name more models than a statement can have parameters.
+    """
+    columns = [list(names) for names in zip(*models, strict=True)] or [[], []]
+    wanted = func.unnest(*(bindparam(None, names, type_=ARRAY(String)) for names in columns)).table_valued(
+        column("provider_key", String), column("model_key", String)
+    )
+    table = wanted.render_derived()
+    return tuple_(LLMPriceRow.provider_key, LLMPriceRow.model_key).in_(select(table.c.provider_key, table.c.model_key))
 
 
 async def listed(
@@ -113,7 +127,7 @@ async def in_force(
         .where(
             _visible(namespace),
             _in_force(LLMPriceRow, at),
-            tuple_(LLMPriceRow.provider_key, LLMPriceRow.model_key).in_(models),
+            _among(models),
         )
         .order_by(LLMPriceRow.namespace.nulls_first(), LLMPriceRow.effective_from)
     )
@@ -127,7 +141,7 @@ async def bounds(
     query = select(LLMPriceRow.effective_from, LLMPriceRow.effective_to).where(
         _visible(namespace),
         LLMPriceRow.deleted_at.is_(None),
-        tuple_(LLMPriceRow.provider_key, LLMPriceRow.model_key).in_(models),
+        _among(models),
     )
     return [(row.effective_from, row.effective_to) for row in await session.execute(query)]
 

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from meterhouse.catalog.llmcost import repository
 from meterhouse.catalog.llmcost.models import LLMPriceRow
-from meterhouse.catalog.llmcost.names import model_key, provider_key
+from meterhouse.catalog.llmcost.names import can_have_price, model_key, provider_key
 from meterhouse.catalog.llmcost.price import LLMPrice, Pricing
 from meterhouse.kernel import clock
 from meterhouse.kernel.conditions import Condition, Sort
@@ -76,6 +76,14 @@ async def get_price(session: ReadSession, namespace: str, price_id: str) -> LLMP
     return LLMPrice.of(row)
 
 
+def _keys(models: Collection[tuple[str, str]]) -> dict[tuple[str, str], tuple[str, str]]:
+    return {
+        (provider, model): (provider_key(provider), model_key(model))
+        for provider, model in models
+        if can_have_price(provider) and can_have_price(model)
+    }
+
+
 async def resolve(
     session: ReadSession, namespace: str, models: Collection[tuple[str, str]], at: datetime
 ) -> dict[tuple[str, str], LLMPrice]:
@@ -83,7 +91,7 @@ async def resolve(
 
     An override is before everybody's price, and what began later before what began earlier.
     """
-    keys = {(provider, model): (provider_key(provider), model_key(model)) for provider, model in models}
+    keys = _keys(models)
     if not keys:
         return {}
     rows = await repository.in_force(session, namespace, set(keys.values()), at)
@@ -99,7 +107,7 @@ async def changes(
     end: datetime | None,
 ) -> list[datetime]:
     """Return the instants within a range at which what holds for those models may change, in order."""
-    keys = {(provider_key(provider), model_key(model)) for provider, model in models}
+    keys = set(_keys(models).values())
     found = await repository.bounds(session, namespace, keys) if keys else []
     instants = {at for bounds in found for at in bounds if at is not None}
     return sorted(at for at in instants if (start is None or at > start) and (end is None or at < end))
