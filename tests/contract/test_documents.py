@@ -20,7 +20,17 @@ EXAMPLES = 15  # per operation; more find more, and take longer
 
 TAGS = {
     "v1": frozenset(
-        {"Events", "Meters", "Subjects", "Portal", "Debug", "Lookup Information", "Customers", "Subscriptions"}
+        {
+            "Events",
+            "Meters",
+            "Subjects",
+            "Portal",
+            "Debug",
+            "Lookup Information",
+            "Customers",
+            "Subscriptions",
+            "Product Catalog",
+        }
     ),
     "v3": frozenset(
         {
@@ -28,6 +38,8 @@ TAGS = {
             "Meters",
             "OpenMeter Billing Settings",
             "OpenMeter Customers",
+            "OpenMeter Features",
+            "OpenMeter Product Catalog",
             "OpenMeter Subscriptions",
         }
     ),
@@ -72,7 +84,36 @@ def known(server: Server) -> Known:
         "subjectIdOrKey": [subjects[0]["id"], "made-up-app", "made-up-other"],
         "customerId": [customer],
         "customerIdOrKey": [customer, "made-up"],
+        **_offered(server, meters[0]),
         **_sold(server),
+    }
+
+
+def _offered(server: Server, meter_id: str) -> Known:
+    """Offer a feature, a draft of a plan, an active add-on, and the add-on with the draft."""
+    feature = server.call("POST", "/api/v3/openmeter/features", {"key": "made_up", "name": "F"}, status=201)["id"]
+    price = {"type": "flat", "amount": "1"}
+    card = {"key": "made_up", "name": "Card", "billing_cadence": "P1M", "price": price, "feature": {"id": feature}}
+    phases = [{"key": "full", "name": "Full", "rate_cards": [card]}]
+    plan = {"key": "made_up_draft", "name": "Draft", "currency": "USD", "billing_cadence": "P1M", "phases": phases}
+    plan_id = server.call("POST", "/api/v3/openmeter/plans", plan, status=201)["id"]
+    cards = [{"key": "more", "name": "More", "billing_cadence": "P1M", "price": price}]
+    addon = {"key": "made_up_more", "name": "More", "currency": "USD", "instance_type": "single", "rate_cards": cards}
+    addon_id = server.call("POST", "/api/v3/openmeter/addons", addon, status=201)["id"]
+    server.call("POST", f"/api/v3/openmeter/addons/{addon_id}/publish")
+    offer = {"name": "Offer", "addon": {"id": addon_id}, "from_plan_phase": "full"}
+    assigned = server.call("POST", f"/api/v3/openmeter/plans/{plan_id}/addons", offer, status=201)["id"]
+    return {
+        "featureId": [feature, "made_up"],
+        "feature": [{"id": feature}],
+        "featureKey": ["made_up"],
+        "meter": [{"id": meter_id}],
+        "planId": [plan_id, "made_up_draft"],
+        "planIdOrKey": [plan_id, "made_up_draft"],
+        "addonId": [addon_id, "made_up_more"],
+        "planAddonId": [assigned, addon_id, "made_up_more"],
+        "fromPlanPhase": ["full"],
+        "from_plan_phase": ["full"],
     }
 
 
