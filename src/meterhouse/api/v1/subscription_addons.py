@@ -11,6 +11,7 @@ from meterhouse.api.problems import errors
 from meterhouse.api.v1.ratecards import RateCard, rate_card_of
 from meterhouse.api.v1.subscription_schemas import SubscriptionTiming
 from meterhouse.api.v1.subscriptions import FAILURES, ONE, SubscriptionId
+from meterhouse.api.v1.versions import AnyUlid
 from meterhouse.api.wire import Description, Instant, Name, Opt, ResourceKey, Ulid, V1Model, V1Resource
 from meterhouse.catalog import ratecards
 from meterhouse.catalog.addons import InstanceType
@@ -26,7 +27,6 @@ router = APIRouter(tags=["Subscriptions"])
 _PATH = ONE + "/addons"
 _ONE = _PATH + "/{subscriptionAddonId}"
 
-AnyUlid = Annotated[str, Field(pattern=r"^[0-7][0-9A-HJKMNP-TV-Za-hjkmnp-tv-z]{25}$")]
 SubscriptionAddonId = Annotated[
     AnyUlid, Path(alias="subscriptionAddonId", description="The id of an add-on of a subscription.")
 ]
