@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from meterhouse.apps import repository
 from meterhouse.apps.app import App, AppType
-from meterhouse.billing.profiles import Profiles
+from meterhouse.billing.profiles import Profile, Profiles
 from meterhouse.customers.customer import Customer
 from meterhouse.kernel.db import ReadSession, WriteSession
 from meterhouse.kernel.errors import NotFound, PreconditionFailed, invalid
@@ -81,13 +81,29 @@ def _linked(app: App, stored: Mapping[str, Any] | None) -> Linked:
     return Linked(app, KINDS[app.type].model_validate(stored or {}))
 
 
-async def find(session: ReadSession, customer: Customer, app_id: str) -> Linked | None:
-    """Return what an installed app knows of the customer: nothing at all for an app that is not installed."""
-    app = await repository.installed(session, customer.namespace, app_id)
-    if app is None or app.type not in KINDS:
-        return None
-    row = await repository.customer_data(session, customer.id, app_id)
-    return _linked(App.of(app), None if row is None else row.data)
+async def billing_app(
+    session: WriteSession, customer: Customer, profiles: Profiles
+) -> tuple[Profile, CustomerData | None]:
+    """Return the profile that bills the customer, and what its app knows of the customer."""
+    profile, app = await _billed_through(session, customer, profiles)
+    row = await repository.customer_data(session, customer.namespace, customer.id, app.id)
+    stored = None if row is None else row.data
+    return profile, _linked(app, stored).data if app.type in KINDS else None
+
+
+async def _billed_through(session: WriteSession, customer: Customer, profiles: Profiles) -> tuple[Profile, App]:
+    profile = await profiles.merged(session, customer.namespace, customer.id)
+    return profile, await installed(session, customer.namespace, profile.app_id)
+
+
+async def write_to_billing_app(
+    session: WriteSession, customer: Customer, given: Sequence[CustomerData], profiles: Profiles
+) -> None:
+    """Store what is meant for the app that bills the customer; data for apps of other types is passed over."""
+    _, app = await _billed_through(session, customer, profiles)
+    for data in given:
+        if data.app_type is app.type:
+            await _store(session, customer, app, data)
 
 
 async def write(
@@ -115,8 +131,7 @@ async def _app(session: WriteSession, customer: Customer, given: DataInput, prof
         if app.type != wanted:
             raise invalid(f"app {app.id} is of type {app.type}, not {wanted}", field="$.type")
         return app
-    profile = await profiles.merged(session, customer.namespace, customer.id)
-    app = await installed(session, customer.namespace, profile.app_id)
+    _, app = await _billed_through(session, customer, profiles)
     if app.type != wanted:
         raise PreconditionFailed(f"customer {customer.id} is billed through an app of type {app.type}, not {wanted}")
     return app
@@ -147,9 +162,9 @@ async def forget(session: WriteSession, customer: Customer, app_id: str) -> None
         NotFound: no such app is installed.
     """
     await installed(session, customer.namespace, app_id)
-    await repository.delete_customer_data(session, customer.id, app_id=app_id)
+    await repository.delete_customer_data(session, customer.namespace, customer.id, app_id=app_id)
 
 
 async def delete_with_customer(session: WriteSession, customer: Customer) -> None:
     """Delete what all apps know of a customer that is deleted (a `DeletionFollower`)."""
-    await repository.delete_customer_data(session, customer.id, at=customer.deleted_at)
+    await repository.delete_customer_data(session, customer.namespace, customer.id, at=customer.deleted_at)

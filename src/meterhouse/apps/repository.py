@@ -61,10 +61,11 @@ async def linked(
     return [(app, data) for app, data in rows], total or 0
 
 
-async def customer_data(session: ReadSession, customer_id: str, app_id: str) -> CustomerDataRow | None:
+async def customer_data(session: ReadSession, namespace: str, customer_id: str, app_id: str) -> CustomerDataRow | None:
     """Return what an app keeps of a customer."""
     return await session.scalar(
         select(CustomerDataRow).where(
+            CustomerDataRow.namespace == namespace,
             CustomerDataRow.customer_id == customer_id,
             CustomerDataRow.app_id == app_id,
             CustomerDataRow.deleted_at.is_(None),
@@ -89,12 +90,14 @@ async def put_customer_data(
 
 
 async def delete_customer_data(
-    session: WriteSession, customer_id: str, *, app_id: str | None = None, at: datetime | None = None
+    session: WriteSession, namespace: str, customer_id: str, *, app_id: str | None = None, at: datetime | None = None
 ) -> None:
     """Delete what one app, or all apps, keep of a customer."""
     now = at or clock.now()
     statement = update(CustomerDataRow).where(
-        CustomerDataRow.customer_id == customer_id, CustomerDataRow.deleted_at.is_(None)
+        CustomerDataRow.namespace == namespace,
+        CustomerDataRow.customer_id == customer_id,
+        CustomerDataRow.deleted_at.is_(None),
     )
     if app_id is not None:
         statement = statement.where(CustomerDataRow.app_id == app_id)

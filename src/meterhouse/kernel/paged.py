@@ -30,7 +30,8 @@ async def page_of(
 ) -> tuple[Sequence[R], int]:
     """Return the rows of one page and how many rows meet the clauses; `last`, the id, orders rows that are equal.
 
-    Two statements at most, however many rows there are.
+    Two statements at most, however many rows there are. Rows that come or go between the two move the page by as many,
+    as they do between two requests.
     """
     total = await session.scalar(select(func.count()).select_from(row).where(*clauses)) or 0
     first, end = page.offset, min(page.offset + page.size, total)

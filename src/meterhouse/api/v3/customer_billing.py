@@ -12,7 +12,7 @@ from meterhouse.api.v3.customers import CustomerId
 from meterhouse.api.v3.invoices.schemas import BillingProfileReference
 from meterhouse.api.wire import Opt, V3Model
 from meterhouse.apps import customer_data
-from meterhouse.apps.customer_data import CustomInvoicingData, DataInput
+from meterhouse.apps.customer_data import CustomerData, CustomInvoicingData
 from meterhouse.billing.profiles import Overrides, Profiles
 from meterhouse.customers import service as customers
 from meterhouse.customers.customer import Customer
@@ -44,6 +44,11 @@ class UpsertAppCustomerDataRequest(V3Model):
 
     stripe: Opt[BillingAppCustomerDataStripe] = None
     external_invoicing: Opt[BillingAppCustomerDataExternalInvoicing] = None
+
+    def to_values(self) -> list[CustomerData]:
+        """Read the data. Nothing can be billed through Stripe, so what is meant for it is left out."""
+        external = self.external_invoicing
+        return [] if external is None else [CustomInvoicingData(metadata=metadata_of(external.labels))]
 
 
 class ShownAppCustomerDataStripe(V3Model):
@@ -90,29 +95,14 @@ def _gone() -> Iterator[None]:
 
 
 async def _shown(session: WriteSession, customer: Customer, profiles: Profiles) -> BillingCustomerData:
-    profile = await profiles.merged(session, customer.namespace, customer.id)
-    linked = await customer_data.find(session, customer, profile.app_id)
+    profile, data = await customer_data.billing_app(session, customer, profiles)
     external = None
-    if linked is not None and isinstance(linked.data, CustomInvoicingData):
-        external = ShownAppCustomerDataExternalInvoicing(labels=labels_of(linked.data.metadata))
+    if isinstance(data, CustomInvoicingData):
+        external = ShownAppCustomerDataExternalInvoicing(labels=labels_of(data.metadata))
     return BillingCustomerData(
         billing_profile=BillingProfileReference(id=profile.id),
         app_data=BillingAppCustomerData(external_invoicing=external),
     )
-
-
-async def _store(
-    session: WriteSession, customer: Customer, given: UpsertAppCustomerDataRequest | None, profiles: Profiles
-) -> None:
-    """Keep what is meant for the app that bills the customer."""
-    external = None if given is None else given.external_invoicing
-    if external is None:
-        return
-    data = CustomInvoicingData(metadata=metadata_of(external.labels))
-    profile = await profiles.merged(session, customer.namespace, customer.id)
-    app = await customer_data.installed(session, customer.namespace, profile.app_id)
-    if app.type is data.app_type:
-        await customer_data.write(session, customer, [DataInput(data, app.id)], profiles)
 
 
 @router.get(
@@ -149,7 +139,8 @@ async def update_customer_billing(
         customer = await customers.hold_live(session, namespace, customer_id)
     if body.billing_profile is not None:
         await Overrides(profiles).pin(session, namespace, customer.id, body.billing_profile.id)
-    await _store(session, customer, body.app_data, profiles)
+    if body.app_data is not None:
+        await customer_data.write_to_billing_app(session, customer, body.app_data.to_values(), profiles)
     return await _shown(session, customer, profiles)
 
 
@@ -169,5 +160,5 @@ async def update_customer_billing_app_data(
     """Replace what the app that bills a customer knows of it."""
     with _gone():
         customer = await customers.hold_live(session, namespace, customer_id)
-    await _store(session, customer, body, profiles)
+    await customer_data.write_to_billing_app(session, customer, body.to_values(), profiles)
     return (await _shown(session, customer, profiles)).app_data or BillingAppCustomerData()
