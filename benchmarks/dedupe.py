@@ -15,7 +15,7 @@ from harness import Figure, Scale
 
 from meterhouse.kernel.ids import new_id
 from meterhouse.metering.clickhouse import ClickHouse
-from meterhouse.metering.keys import KEY_BYTES, KeyStore, event_key
+from meterhouse.metering.keys import KEY_BYTES, KeyStore, event_keys
 
 KEYS = {"small": (1_000_000, 10_000_000), "full": (1_000_000, 10_000_000, 50_000_000)}
 ROUNDS = {"small": 8, "full": 20}
@@ -56,7 +56,7 @@ async def compare(clickhouse: ClickHouse, rounds: int) -> tuple[list[float], lis
 
     async def lookup(store: KeyStore) -> None:
         ids = secrets.token_hex(16 * batches.BATCH)
-        keys = [event_key("default", "service-1", ids[at : at + 32]) for at in range(0, len(ids), 32)]
+        keys = event_keys(("default", "service-1", ids[at : at + 32]) for at in range(0, len(ids), 32))
         if await store.known(keys):
             raise AssertionError("a new key is known")
 

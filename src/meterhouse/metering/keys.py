@@ -32,8 +32,7 @@ _PATTERN_BITS = 4
 
 def event_key(namespace: str, source: str, event_id: str) -> bytes:
     """Return the key of an event."""
-    (key,) = event_keys([(namespace, source, event_id)])
-    return key
+    return _digest(_measured(namespace) + _measured(source), event_id)
 
 
 def event_keys(named: Iterable[tuple[str, str, str]]) -> list[bytes]:
@@ -44,10 +43,13 @@ def event_keys(named: Iterable[tuple[str, str, str]]) -> list[bytes]:
         origin = origins.get((namespace, source))
         if origin is None:
             origin = origins[namespace, source] = _measured(namespace) + _measured(source)
-        encoded = event_id.encode()
-        message = b"%b%b%b" % (origin, len(encoded).to_bytes(4, "big"), encoded)
-        keys.append(blake2b(message, digest_size=KEY_BYTES).digest())
+        keys.append(_digest(origin, event_id))
     return keys
+
+
+def _digest(origin: bytes, event_id: str) -> bytes:
+    encoded = event_id.encode()
+    return blake2b(b"%b%b%b" % (origin, len(encoded).to_bytes(4, "big"), encoded), digest_size=KEY_BYTES).digest()
 
 
 def _measured(text: str) -> bytes:
@@ -110,8 +112,9 @@ class KeyStore:
             # is nothing to be quoted.
             some = asked[start : start + _LOOKUP_KEYS]
             listed = base64.b64encode(b"".join(some)).decode()
-            stored = await self._clickhouse.columns(_KNOWN.format(keys=listed, count=len(some)))
-            found.update(stored["key_hash"].to_pylist())
+            # Usually there are few, for which rows are faster than columns.
+            rows = await self._clickhouse.query(_KNOWN.format(keys=listed, count=len(some)))
+            found.update(bytes.fromhex(row[0]) for row in rows)
         return found
 
     async def add(self, keys: Sequence[bytes]) -> None:
@@ -126,7 +129,7 @@ class KeyStore:
 
 
 _KNOWN = (
-    "SELECT key_hash FROM om_event_keys WHERE key_hash IN"
+    "SELECT hex(key_hash) FROM om_event_keys WHERE key_hash IN"
     f" (SELECT toFixedString(substring(base64Decode('{{keys}}'), {KEY_BYTES} * number + 1, {KEY_BYTES}), {KEY_BYTES})"
     " FROM numbers({count}))"
 )
