@@ -1,5 +1,6 @@
 """Edits and changes in money: a year of one customer that a timeline explains, and edits while a part is billed."""
 
+import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -222,4 +223,33 @@ async def test_edits_while_a_part_is_billed(new_world: NewWorld) -> None:
             "gone": [first, rest],
             "later": [first, ("2025-01-22", "2025-02-15", D("16.00"))],
         }
+        await shop.check_stable()
+
+
+async def test_edits_changes_invoices_and_jobs_at_once(new_world: NewWorld) -> None:
+    async with new_world() as world:
+        shop = Shop(world)
+        await shop.open()
+        await shop.plan("pro", phase(tokens_at("0.02"), flat_card("seat", "31.00")))
+        await shop.subscribe(KEY, "pro")
+        await shop.move_to(utc(2025, 2, 10))
+        await shop.use([KEY], D(1000))
+        world.clock.at = utc(2025, 2, 15)
+        path = f"/api/v1/subscriptions/{shop.subscriptions[KEY]}"
+        edits = [{"customizations": [add(flat_card("seat", amount))]} for amount in ("40.00", "50.00", "60.00")]
+        edits.append({"customizations": [add(flat_card("extra", "31.00"))]})
+        move = {"plan": {"key": "pro"}, "timing": "next_billing_cycle"}
+        asked = [world.http.patch(path, json=body) for body in edits]
+        asked += [world.http.post(f"{path}/change", json=move), world.http.post(f"{path}/restore")]
+        asked += [world.invoice(shop.customers[KEY], progressive=progressive) for progressive in (True, False)]
+        answers, _ = await asyncio.gather(
+            asyncio.gather(*asked), asyncio.gather(*(world.run(work.name) for work in world.app.due_works * 2))
+        )
+        assert {answer.status_code for answer in answers} <= {200, 201, 400, 403, 409}
+        assert any(answer.status_code == 200 for answer in answers[: len(edits)])
+        await shop.move_to(utc(2025, 2, 16))
+        # Whichever came first, the month that ended cost what it cost.
+        ended = [line for line in await lines_of(shop, KEY) if line[1] == "2025-01-15"]
+        assert [line[0] for line in ended] == ["Tokens", "seat"]
+        assert [line[3] for line in ended] == [D("20.00"), D("31.00")]
         await shop.check_stable()
