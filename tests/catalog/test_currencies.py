@@ -14,6 +14,7 @@ from meterhouse.kernel.db import Database, WriteSession
 from meterhouse.kernel.errors import Conflict, InvalidInput, NotFound
 from meterhouse.kernel.fiat import FIAT
 from meterhouse.kernel.ids import new_id
+from meterhouse.kernel.pages import PageRequest
 from tests.catalog.conftest import NS
 
 
@@ -34,9 +35,9 @@ async def worth(session: WriteSession, currency: CustomCurrency, rate: str, star
 
 async def bases(session: WriteSession, currency: CustomCurrency) -> list[tuple[str, datetime, datetime | None]]:
     """Return the cost bases, the first to begin first."""
-    found, total = await currencies.list_cost_bases(session, NS, currency.id, conditions={}, offset=0, limit=10)
-    assert total == len(found)
-    return [(str(one.rate), one.effective_from, one.effective_to) for one in reversed(found)]
+    found = await currencies.list_cost_bases(session, NS, currency.id, PageRequest())
+    assert found.total_count == len(found.items)
+    return [(str(one.rate), one.effective_from, one.effective_to) for one in reversed(found.items)]
 
 
 def test_the_table_of_fiat_currencies() -> None:

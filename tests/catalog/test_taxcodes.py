@@ -11,6 +11,7 @@ from meterhouse.kernel.clock import now
 from meterhouse.kernel.db import Database
 from meterhouse.kernel.errors import InvalidInput, NotFound
 from meterhouse.kernel.ids import new_id
+from meterhouse.kernel.pages import PageRequest
 
 NS = "default"
 A, B = "txcd_20030000", "txcd_10103001"
@@ -96,9 +97,10 @@ async def test_seeds_leave_alone_what_is_there(db: Database) -> None:
         own = await taxcodes.create(session, NS, taxcodes.NewTaxCode("standard", "My own"))
         for _ in range(2):
             await taxcodes.provision(session, NS, seeds)
-        found, total = await taxcodes.list_tax_codes(session, NS, include_deleted=True, offset=0, limit=10)
+        listed = await taxcodes.list_tax_codes(session, NS, PageRequest(), include_deleted=True)
         defaults = await taxcodes.get_defaults(session, NS)
-        assert total == 2
+        assert listed.total_count == 2
+        found = listed.items
         assert found[0] == own
         assert (found[1].key, found[1].managed_by_system) == ("credits", True)
         assert (defaults.invoicing_tax_code_id, defaults.credit_grant_tax_code_id) == (own.id, found[1].id)

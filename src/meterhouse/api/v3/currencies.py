@@ -220,15 +220,9 @@ async def list_cost_bases(
     request: Request, currency_id: CurrencyId, session: Read, namespace: Namespace, page: V3Paging
 ) -> V3Page[BillingCostBasis]:
     """List what the currency was, is and will be worth, the latest to begin first."""
-    found, total = await currencies.list_cost_bases(
-        session,
-        namespace,
-        currency_id,
-        conditions=parse_filters(request, _BASIS_FIELDS),
-        offset=page.offset,
-        limit=page.size,
-    )
-    return V3Page.of(Page(found, total, page), [BillingCostBasis.model_validate(one) for one in found])
+    conditions = parse_filters(request, _BASIS_FIELDS)
+    found = await currencies.list_cost_bases(session, namespace, currency_id, page, conditions=conditions)
+    return V3Page.of(found, [BillingCostBasis.model_validate(one) for one in found.items])
 
 
 @router.post(

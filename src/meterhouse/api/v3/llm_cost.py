@@ -14,7 +14,6 @@ from meterhouse.catalog import llmcost
 from meterhouse.catalog.llmcost import SORT_FIELDS, NewOverride, PriceQuery, Pricing
 from meterhouse.catalog.llmcost import Source as LLMCostPriceSource
 from meterhouse.kernel.conditions import Sort
-from meterhouse.kernel.pages import Page
 
 router = APIRouter(tags=["OpenMeter LLM Cost"])
 
@@ -122,11 +121,10 @@ async def list_prices(request: Request, session: Read, namespace: Namespace, pag
     query = PriceQuery(
         conditions=parse_filters(request, _FIELDS),
         sorts=parse_sort(request, SORT_FIELDS, [Sort("model.id")]),
-        offset=page.offset,
-        limit=page.size,
+        page=page,
     )
-    found, total = await llmcost.list_prices(session, namespace, query)
-    return V3Page.of(Page(found, total, page), [LLMCostPrice.of(price) for price in found])
+    found = await llmcost.list_prices(session, namespace, query)
+    return V3Page.of(found, [LLMCostPrice.of(price) for price in found.items])
 
 
 @router.get(
@@ -149,10 +147,9 @@ async def get_price(price_id: PriceId, session: Read, namespace: Namespace) -> L
 )
 async def list_overrides(request: Request, session: Read, namespace: Namespace, page: V3Paging) -> V3Page[LLMCostPrice]:
     """List one's own prices by provider and model, those that hold later or no more too."""
-    found, total = await llmcost.list_overrides(
-        session, namespace, conditions=parse_filters(request, _FIELDS), offset=page.offset, limit=page.size
-    )
-    return V3Page.of(Page(found, total, page), [LLMCostPrice.of(price) for price in found])
+    conditions = parse_filters(request, _FIELDS)
+    found = await llmcost.list_overrides(session, namespace, page, conditions=conditions)
+    return V3Page.of(found, [LLMCostPrice.of(price) for price in found.items])
 
 
 @router.post(

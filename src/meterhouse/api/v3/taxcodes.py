@@ -12,7 +12,6 @@ from meterhouse.api.problems import errors
 from meterhouse.api.wire import Description, Instant, Name, Opt, ResourceKey, Ulid, V3Model
 from meterhouse.catalog import taxcodes
 from meterhouse.catalog.taxcodes import NewTaxCode
-from meterhouse.kernel.pages import Page
 
 router = APIRouter(tags=["OpenMeter Tax"])
 
@@ -125,10 +124,8 @@ async def list_tax_codes(
     include_deleted: Annotated[bool, Query(description="Show deleted ones too.")] = False,
 ) -> V3Page[BillingTaxCode]:
     """List tax codes, the oldest first."""
-    found, total = await taxcodes.list_tax_codes(
-        session, namespace, include_deleted=include_deleted, offset=page.offset, limit=page.size
-    )
-    return V3Page.of(Page(found, total, page), [BillingTaxCode.of(code) for code in found])
+    found = await taxcodes.list_tax_codes(session, namespace, page, include_deleted=include_deleted)
+    return V3Page.of(found, [BillingTaxCode.of(code) for code in found.items])
 
 
 @router.get(

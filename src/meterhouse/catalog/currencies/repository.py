@@ -11,6 +11,8 @@ from meterhouse.catalog.currencies.models import CostBasisRow, CurrencyRow
 from meterhouse.kernel.conditions import Column, Condition, Sort, order_by
 from meterhouse.kernel.db import ReadSession
 from meterhouse.kernel.fiat import FIAT
+from meterhouse.kernel.paged import page_of
+from meterhouse.kernel.pages import PageRequest
 
 
 async def find(
@@ -108,21 +110,17 @@ async def bases_of(session: ReadSession, currency_id: str, fiat_code: str) -> Se
 
 
 async def listed_bases(
-    session: ReadSession, currency_id: str, *, conditions: Mapping[str, Condition], offset: int, limit: int
+    session: ReadSession, currency_id: str, page: PageRequest, *, conditions: Mapping[str, Condition]
 ) -> tuple[Sequence[CostBasisRow], int]:
-    """Return a stretch of the cost bases, the latest to begin first, and how many match in all."""
-    columns: Mapping[str, Column] = {"fiat_code": CostBasisRow.fiat_code}
+    """Return a page of the cost bases, the latest to begin first, and how many match in all."""
+    columns: Mapping[str, Column] = {
+        "fiat_code": CostBasisRow.fiat_code,
+        "effective_from": CostBasisRow.effective_from,
+    }
     where = [CostBasisRow.currency_id == currency_id]
     where += [condition.clause(columns[field]) for field, condition in conditions.items()]
-    total = await session.scalar(select(func.count()).select_from(CostBasisRow).where(*where)) or 0
-    query = (
-        select(CostBasisRow)
-        .where(*where)
-        .order_by(CostBasisRow.effective_from.desc(), CostBasisRow.id.desc())
-        .offset(offset)
-        .limit(limit)
-    )
-    return (await session.scalars(query)).all(), total
+    sorts = [Sort("effective_from", descending=True)]
+    return await page_of(session, CostBasisRow, where, sorts, columns, page, last=CostBasisRow.id)
 
 
 async def basis_at(session: ReadSession, currency_id: str, fiat_code: str, at: datetime) -> CostBasisRow | None:

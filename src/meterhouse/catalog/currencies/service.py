@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from types import MappingProxyType
 
 from sqlalchemy.exc import IntegrityError
 
@@ -17,6 +18,7 @@ from meterhouse.kernel.errors import Conflict, NotFound, invalid
 from meterhouse.kernel.fiat import FIAT, Fiat
 from meterhouse.kernel.ids import new_id
 from meterhouse.kernel.money import is_fiat
+from meterhouse.kernel.pages import Page, PageRequest
 
 FIAT_LENGTH = 3
 MIN_CODE, MAX_CODE = 4, 24
@@ -238,16 +240,17 @@ async def list_cost_bases(
     session: ReadSession,
     namespace: str,
     currency_id: str,
+    page: PageRequest,
     *,
-    conditions: Mapping[str, Condition],
-    offset: int,
-    limit: int,
-) -> tuple[list[CostBasis], int]:
-    """Return a stretch of a currency's cost bases, past ones too, the latest to begin first, and how many match.
+    conditions: Mapping[str, Condition] = MappingProxyType({}),
+) -> Page[CostBasis]:
+    """Return a page of a currency's cost bases, past ones too, the latest to begin first.
+
+    Conditions are on fiat_code.
 
     Raises:
         NotFound: there is no such currency.
     """
     await _row(session, namespace, currency_id)
-    rows, total = await repository.listed_bases(session, currency_id, conditions=conditions, offset=offset, limit=limit)
-    return [CostBasis.of(row) for row in rows], total
+    rows, total = await repository.listed_bases(session, currency_id, page, conditions=conditions)
+    return Page(rows, total, page).map(CostBasis.of)

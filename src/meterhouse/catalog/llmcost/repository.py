@@ -9,8 +9,10 @@ from sqlalchemy.orm import aliased
 
 from meterhouse.catalog.llmcost.models import LLMPriceRow
 from meterhouse.catalog.llmcost.price import Source
-from meterhouse.kernel.conditions import Column, Condition, Sort, order_by
+from meterhouse.kernel.conditions import Column, Condition, Sort
 from meterhouse.kernel.db import ReadSession
+from meterhouse.kernel.paged import page_of
+from meterhouse.kernel.pages import PageRequest
 
 COLUMNS: Mapping[str, Column] = {
     "id": LLMPriceRow.id,
@@ -55,13 +57,12 @@ async def listed(
     session: ReadSession,
     namespace: str,
     at: datetime,
+    page: PageRequest,
     *,
     conditions: Mapping[str, Condition],
     sorts: Sequence[Sort],
-    offset: int,
-    limit: int,
 ) -> tuple[Sequence[LLMPriceRow], int]:
-    """Return a stretch of the prices in force, an override in place of everybody's price, and how many match."""
+    """Return a page of the prices in force, an override in place of everybody's price, and how many match."""
     override = aliased(LLMPriceRow)
     overridden = exists().where(
         override.namespace == namespace,
@@ -70,35 +71,26 @@ async def listed(
         _in_force(override, at),
     )
     where = [_visible(namespace), _in_force(LLMPriceRow, at), or_(LLMPriceRow.namespace.is_not(None), ~overridden)]
-    return await _stretch(session, where, conditions, sorts, offset, limit)
+    return await _page(session, page, where, conditions, sorts)
 
 
 async def listed_overrides(
-    session: ReadSession, namespace: str, *, conditions: Mapping[str, Condition], offset: int, limit: int
+    session: ReadSession, namespace: str, page: PageRequest, *, conditions: Mapping[str, Condition]
 ) -> tuple[Sequence[LLMPriceRow], int]:
-    """Return a stretch of the namespace's overrides, whenever they are in force, and how many match."""
+    """Return a page of the namespace's overrides, whenever they are in force, and how many match."""
     where = [LLMPriceRow.namespace == namespace, LLMPriceRow.deleted_at.is_(None)]
-    return await _stretch(session, where, conditions, [Sort("provider"), Sort("model_id")], offset, limit)
+    return await _page(session, page, where, conditions, [Sort("provider"), Sort("model_id")])
 
 
-async def _stretch(
+async def _page(
     session: ReadSession,
+    page: PageRequest,
     where: Sequence[ColumnElement[bool]],
     conditions: Mapping[str, Condition],
     sorts: Sequence[Sort],
-    offset: int,
-    limit: int,
 ) -> tuple[Sequence[LLMPriceRow], int]:
     every = [*where, *(condition.clause(COLUMNS[field]) for field, condition in conditions.items())]
-    total = await session.scalar(select(func.count()).select_from(LLMPriceRow).where(*every)) or 0
-    query = (
-        select(LLMPriceRow)
-        .where(*every)
-        .order_by(*order_by(sorts, COLUMNS, last=LLMPriceRow.id))
-        .offset(offset)
-        .limit(limit)
-    )
-    return (await session.scalars(query)).all(), total
+    return await page_of(session, LLMPriceRow, every, sorts, COLUMNS, page, last=LLMPriceRow.id)
 
 
 async def find(session: ReadSession, namespace: str, price_id: str) -> LLMPriceRow | None:

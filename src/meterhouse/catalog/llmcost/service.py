@@ -14,6 +14,7 @@ from meterhouse.kernel.db import ReadSession, WriteSession
 from meterhouse.kernel.errors import InvalidInput, Issue, NotFound
 from meterhouse.kernel.ids import new_id
 from meterhouse.kernel.locks import lock
+from meterhouse.kernel.pages import Page, PageRequest
 
 SORT_FIELDS = ("id", "provider.id", "model.id", "effective_from", "effective_to")
 
@@ -33,12 +34,11 @@ class NewOverride:
 
 @dataclass(frozen=True, slots=True)
 class PriceQuery:
-    """Which stretch of which prices. Conditions are on provider, model_id, model_name, currency and source."""
+    """Which page of which prices. Conditions are on provider, model_id, model_name, currency and source."""
 
     conditions: Mapping[str, Condition] = field(default_factory=dict)
     sorts: Sequence[Sort] = (Sort("model.id"),)
-    offset: int = 0
-    limit: int = 100
+    page: PageRequest = field(default_factory=PageRequest)
 
 
 def _not_found(price_id: str) -> NotFound:
@@ -46,18 +46,12 @@ def _not_found(price_id: str) -> NotFound:
     return NotFound(message, issues=[Issue("llm_cost_price_not_found", message)])
 
 
-async def list_prices(session: ReadSession, namespace: str, query: PriceQuery) -> tuple[list[LLMPrice], int]:
-    """Return a stretch of the prices in force now, and how many match: an override stands in place of a price."""
+async def list_prices(session: ReadSession, namespace: str, query: PriceQuery) -> Page[LLMPrice]:
+    """Return a page of the prices in force now: an override stands in place of everybody's price."""
     rows, total = await repository.listed(
-        session,
-        namespace,
-        clock.now(),
-        conditions=query.conditions,
-        sorts=query.sorts,
-        offset=query.offset,
-        limit=query.limit,
+        session, namespace, clock.now(), query.page, conditions=query.conditions, sorts=query.sorts
     )
-    return [LLMPrice.of(row) for row in rows], total
+    return Page(rows, total, query.page).map(LLMPrice.of)
 
 
 async def get_price(session: ReadSession, namespace: str, price_id: str) -> LLMPrice:
@@ -114,13 +108,11 @@ async def changes(
 
 
 async def list_overrides(
-    session: ReadSession, namespace: str, *, conditions: Mapping[str, Condition], offset: int, limit: int
-) -> tuple[list[LLMPrice], int]:
-    """Return a stretch of the overrides by provider and model, and how many match."""
-    rows, total = await repository.listed_overrides(
-        session, namespace, conditions=conditions, offset=offset, limit=limit
-    )
-    return [LLMPrice.of(row) for row in rows], total
+    session: ReadSession, namespace: str, page: PageRequest, *, conditions: Mapping[str, Condition]
+) -> Page[LLMPrice]:
+    """Return a page of the overrides by provider and model, those too that hold later or no more."""
+    rows, total = await repository.listed_overrides(session, namespace, page, conditions=conditions)
+    return Page(rows, total, page).map(LLMPrice.of)
 
 
 async def create_override(session: WriteSession, namespace: str, new: NewOverride) -> LLMPrice:

@@ -2,10 +2,13 @@
 
 from collections.abc import Collection, Sequence
 
-from sqlalchemy import case, func, select
+from sqlalchemy import case, select
 
 from meterhouse.catalog.models import TaxCodeRow, TaxDefaultsRow
+from meterhouse.kernel.conditions import Sort
 from meterhouse.kernel.db import ReadSession
+from meterhouse.kernel.paged import page_of
+from meterhouse.kernel.pages import PageRequest
 
 
 async def find(
@@ -48,15 +51,14 @@ async def find_by_mapping(session: ReadSession, namespace: str, app_type: str, c
 
 
 async def listed(
-    session: ReadSession, namespace: str, *, include_deleted: bool, offset: int, limit: int
+    session: ReadSession, namespace: str, page: PageRequest, *, include_deleted: bool
 ) -> tuple[Sequence[TaxCodeRow], int]:
-    """Return a stretch of the tax codes, the oldest first, and how many there are in all."""
+    """Return a page of the tax codes, the oldest first, and how many there are in all."""
     where = [TaxCodeRow.namespace == namespace]
     if not include_deleted:
         where.append(TaxCodeRow.deleted_at.is_(None))
-    total = await session.scalar(select(func.count()).select_from(TaxCodeRow).where(*where)) or 0
-    query = select(TaxCodeRow).where(*where).order_by(TaxCodeRow.created_at, TaxCodeRow.id).offset(offset).limit(limit)
-    return (await session.scalars(query)).all(), total
+    columns = {"created_at": TaxCodeRow.created_at}
+    return await page_of(session, TaxCodeRow, where, [Sort("created_at")], columns, page, last=TaxCodeRow.id)
 
 
 async def find_defaults(session: ReadSession, namespace: str) -> TaxDefaultsRow | None:

@@ -9,6 +9,7 @@ from meterhouse.catalog.taxcodes.taxcode import Mappings, NewTaxCode, TaxCode, c
 from meterhouse.kernel import clock
 from meterhouse.kernel.db import ReadSession, WriteSession
 from meterhouse.kernel.errors import Conflict, Issue, NotFound
+from meterhouse.kernel.pages import Page, PageRequest
 
 # Tells what still needs a tax code (session, namespace, id), or None. Those that sell something bring their own.
 TaxCodeUse = Callable[[ReadSession, str, str], Awaitable[str | None]]
@@ -37,13 +38,11 @@ async def exists(session: ReadSession, namespace: str, tax_code_id: str, *, dele
 
 
 async def list_tax_codes(
-    session: ReadSession, namespace: str, *, include_deleted: bool, offset: int, limit: int
-) -> tuple[list[TaxCode], int]:
-    """Return a stretch of the tax codes, the oldest first, and how many there are in all."""
-    rows, total = await repository.listed(
-        session, namespace, include_deleted=include_deleted, offset=offset, limit=limit
-    )
-    return [TaxCode.of(row) for row in rows], total
+    session: ReadSession, namespace: str, page: PageRequest, *, include_deleted: bool = False
+) -> Page[TaxCode]:
+    """Return a page of the tax codes, the oldest first."""
+    rows, total = await repository.listed(session, namespace, page, include_deleted=include_deleted)
+    return Page(rows, total, page).map(TaxCode.of)
 
 
 async def create(session: WriteSession, namespace: str, new: NewTaxCode) -> TaxCode:
