@@ -162,6 +162,10 @@ class BillingRateCard(V3Model):
             entitlement=_entitlement(card.entitlement_template),
         )
 
+    def _form(self) -> dict[str, Any]:
+        """Return what tells two cards apart; no labels are as good as empty ones."""
+        return {**self.model_dump(), "labels": self.labels or {}}
+
     def to_value(self, kind: Kind | None = None, stored: ratecards.RateCard | None = None) -> ratecards.RateCard:
         """Read a rate card; the catalog adds the key of its feature when it stores the card.
 
@@ -170,7 +174,7 @@ class BillingRateCard(V3Model):
             stored: the card that this one replaces. It is kept where it is sent back as it was shown, so that nothing
                 is lost of what v3 does not show.
         """
-        if stored is not None and BillingRateCard.of(stored).model_dump() == self.model_dump():
+        if stored is not None and BillingRateCard.of(stored)._form() == self._form():
             return stored
         price = price_of(
             self.price, payment_term=self.payment_term or PaymentTerm.IN_ARREARS, commitments=self.commitments

@@ -82,8 +82,9 @@ async def listed_issues(session: ReadSession, namespace: str, addons: Sequence[A
     return [addon_issues(addon, custom) for addon in addons]
 
 
-def _not_deleted(addon: Addon) -> None:
-    lifecycle.not_deleted("add-on is deleted [deleted_at", addon)
+def deletion(addon: Addon) -> list[str]:
+    """Return that an add-on is deleted, in the words that clients match on, or nothing where it is not."""
+    return lifecycle.deletion("add-on", "deleted_at", addon)
 
 
 def _status_issues(
@@ -107,7 +108,7 @@ async def update(
         InvalidVersion: it has another status, or the result has critical issues.
     """
     stored = await LIFECYCLE.locked(session, namespace, addon_id)
-    _not_deleted(stored)
+    lifecycle.refuse(deletion(stored))
     guard(stored)
     block(_NOUN, _status_issues(stored, [AddonStatus.DRAFT], "updated"), critical_only=True)
     addon = replace(
@@ -136,7 +137,7 @@ async def publish(session: WriteSession, namespace: str, addon_id: str, *, guard
         InvalidVersion: it is no draft or has issues, warnings included.
     """
     addon = await LIFECYCLE.locked(session, namespace, addon_id)
-    _not_deleted(addon)
+    lifecycle.refuse(deletion(addon))
     guard(addon)
     found = _status_issues(addon, [AddonStatus.DRAFT], "published", "addon_invalid_status_for_publish")
     (by_itself,) = await listed_issues(session, namespace, [addon])
@@ -156,7 +157,7 @@ async def archive(session: WriteSession, namespace: str, addon_id: str, *, guard
         InvalidVersion: it is not active.
     """
     addon = await LIFECYCLE.locked(session, namespace, addon_id)
-    _not_deleted(addon)
+    lifecycle.refuse(deletion(addon))
     guard(addon)
     block(_NOUN, _status_issues(addon, [AddonStatus.ACTIVE], "archived"), critical_only=True)
     now = clock.now()

@@ -8,20 +8,20 @@ from dataclasses import replace
 
 from sqlalchemy.exc import IntegrityError
 
-from meterhouse.catalog.addons import addon as addon_values
+from meterhouse.catalog import addons
+from meterhouse.catalog.addons import service as addon_service
 from meterhouse.catalog.addons.addon import Addon, AddonStatus
-from meterhouse.catalog.addons.service import LIFECYCLE as ADDONS
 from meterhouse.catalog.planaddons import compatibility, reading, repository
 from meterhouse.catalog.planaddons.planaddon import NewPlanAddon, PlanAddon, PlanAddonContent
 from meterhouse.catalog.planaddons.repository import PlanAddonQuery
+from meterhouse.catalog.plans import service as plan_service
 from meterhouse.catalog.plans.plan import Plan
-from meterhouse.catalog.plans.service import LIFECYCLE as PLANS
 from meterhouse.catalog.versions import VersionStatus, lifecycle, status
 from meterhouse.catalog.versions.lifecycle import Guard, anything
 from meterhouse.catalog.versions.rules import block
 from meterhouse.kernel import clock
 from meterhouse.kernel.db import ReadSession, WriteSession, violated
-from meterhouse.kernel.errors import Conflict, InvalidInput, NotFound
+from meterhouse.kernel.errors import Conflict, NotFound
 from meterhouse.kernel.ids import new_id
 from meterhouse.kernel.pages import Page
 
@@ -33,24 +33,18 @@ def _not_found(what: str) -> NotFound:
     return NotFound(f"plan add-on not found: {what}")
 
 
-def _refuse(faults: Sequence[str]) -> None:
-    if faults:
-        raise InvalidInput("; ".join(faults))
-
-
 def _status_fault(found: str, allowed: Sequence[str]) -> list[str]:
     # Clients match on these words.
     return [] if found in allowed else [f"invalid {found} status, allowed statuses: [{' '.join(allowed)}]"]
 
 
 def _require_changeable(plan: Plan) -> None:
-    faults = [lifecycle.deletion("plan is deleted [deletedAt", plan.deleted_at)] if plan.deleted_at else []
-    _refuse(faults + _status_fault(status(plan, clock.now()), _PLAN_STATUSES))
+    lifecycle.refuse(plan_service.deletion(plan) + _status_fault(status(plan, clock.now()), _PLAN_STATUSES))
 
 
 def _require_active(addon: Addon) -> None:
-    faults = [lifecycle.deletion("add-on is deleted [deleted_at", addon.deleted_at)] if addon.deleted_at else []
-    _refuse(faults + _status_fault(addon_values.status(addon, clock.now()), [AddonStatus.ACTIVE]))
+    found = addons.status(addon, clock.now())
+    lifecycle.refuse(addon_service.deletion(addon) + _status_fault(found, [AddonStatus.ACTIVE]))
 
 
 async def create(
@@ -65,8 +59,8 @@ async def create(
         InvalidVersion: a price of the add-on has a currency that the plan cannot have; other issues are only listed.
     """
     # Held too, so that the add-on is not deleted meanwhile; locks are taken in the order of their names.
-    addon = await ADDONS.locked(session, namespace, new.addon_id)
-    plan = await PLANS.locked(session, namespace, plan_id)
+    addon = await addon_service.LIFECYCLE.locked(session, namespace, new.addon_id)
+    plan = await plan_service.LIFECYCLE.locked(session, namespace, plan_id)
     if await repository.find_by_addon(session, namespace, plan.id, addon.id) is not None:
         raise _taken(plan, addon)
     _require_changeable(plan)
@@ -151,7 +145,7 @@ async def update(
         InvalidInput: the plan cannot be changed any more.
         InvalidVersion: the add-on does not go with the plan; every issue refuses.
     """
-    plan = await PLANS.locked(session, namespace, plan_id)
+    plan = await plan_service.LIFECYCLE.locked(session, namespace, plan_id)
     stored = await get(session, namespace, plan_id, plan_addon_id)
     if stored.deleted_at is not None:
         raise _not_found(plan_addon_id)
@@ -180,7 +174,7 @@ async def delete(session: WriteSession, namespace: str, plan_id: str, plan_addon
         NotFound: the plan has no such assignment.
         InvalidInput: the plan cannot be changed any more.
     """
-    plan = await PLANS.locked(session, namespace, plan_id)
+    plan = await plan_service.LIFECYCLE.locked(session, namespace, plan_id)
     stored = await get(session, namespace, plan_id, plan_addon_id)
     if stored.deleted_at is not None:
         return

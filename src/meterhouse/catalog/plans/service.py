@@ -136,8 +136,9 @@ async def _cost_basis_issues(session: ReadSession, plan: Plan) -> list[Issue]:
     return cost_basis_issues(plan, worth)
 
 
-def _not_deleted(plan: Plan) -> None:
-    lifecycle.not_deleted("plan is deleted [deletedAt", plan)
+def deletion(plan: Plan) -> list[str]:
+    """Return that a plan is deleted, in the words that clients match on, or nothing where it is not."""
+    return lifecycle.deletion("plan", "deletedAt", plan)
 
 
 async def update(
@@ -159,7 +160,7 @@ async def update(
     """
     require_credits(content.settlement_mode, enabled=credits_enabled)
     stored = await LIFECYCLE.locked(session, namespace, plan_id)
-    _not_deleted(stored)
+    lifecycle.refuse(deletion(stored))
     now = clock.now()
     if status(stored, now) not in _EDITABLE:
         raise InvalidInput(f"only Plans in [draft scheduled] can be updated, but it has {status(stored, now)} state")
@@ -196,7 +197,7 @@ async def publish(
     """
     plan = await LIFECYCLE.locked(session, namespace, plan_id)
     guard(plan)
-    _not_deleted(plan)
+    lifecycle.refuse(deletion(plan))
     now = clock.now()
     if status(plan, now) not in _EDITABLE:
         raise InvalidInput(
@@ -219,7 +220,7 @@ async def archive(session: WriteSession, namespace: str, plan_id: str, *, guard:
     """
     plan = await LIFECYCLE.locked(session, namespace, plan_id)
     guard(plan)
-    _not_deleted(plan)
+    lifecycle.refuse(deletion(plan))
     now = clock.now()
     if status(plan, now) is not VersionStatus.ACTIVE:
         raise InvalidInput(f"only Plans in [active] can be archived, but it is in {status(plan, now)} state")

@@ -34,19 +34,20 @@ def anything(_: Version) -> None:
     """Refuse nothing."""
 
 
-def not_deleted(text: str, version: Version) -> None:
-    """Refuse a deleted version; `text` says so, up to the instant.
+def deletion(kind: str, member: str, version: Version) -> list[str]:
+    """Return that a version is deleted, in the words that clients match on, or nothing where it is not."""
+    at = version.deleted_at
+    return [f"{kind} is deleted [{member}={at.isoformat()}]"] if at is not None else []
+
+
+def refuse(faults: Sequence[str]) -> None:
+    """Refuse the request for its faults.
 
     Raises:
-        InvalidInput: it is deleted.
+        InvalidInput: there are some.
     """
-    if version.deleted_at is not None:
-        raise InvalidInput(deletion(text, version.deleted_at))
-
-
-def deletion(text: str, at: datetime) -> str:
-    """Return the words that clients match on."""
-    return f"{text}={at.isoformat()}]"
+    if faults:
+        raise InvalidInput("; ".join(faults))
 
 
 class Lifecycle(Generic[V, R]):
