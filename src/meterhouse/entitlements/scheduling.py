@@ -1,6 +1,6 @@
 """Entitlements that come with the items of a subscription (subscriptions section 11).
 
-The subscription tells what it has, and here the entitlements are brought in line. One is the same as long as it begins at
+The subscription tells what it has; here the entitlements are brought in line. One is the same as long as it begins at
 the same instant with the same content, so moving its end keeps it, and doing all this twice changes nothing.
 """
 

@@ -6,7 +6,7 @@ from sqlalchemy.exc import IntegrityError
 
 from meterhouse.kernel import clock
 from meterhouse.kernel.db import WriteSession, violated
-from meterhouse.subscriptions import repository, timing, uniqueness
+from meterhouse.subscriptions import access, repository, timing, uniqueness
 from meterhouse.subscriptions.models import ONE_AT_A_TIME, SubscriptionRow
 from meterhouse.subscriptions.service.update import locked
 from meterhouse.subscriptions.status import Command, require
@@ -20,7 +20,9 @@ async def end_at(session: WriteSession, row: SubscriptionRow, end: datetime | No
     row.active_to = end
     row.touch()
     await session.flush()
-    return (await repository.views(session, [row]))[0]
+    (view,) = await repository.views(session, [row])
+    await access.follow(session, view)
+    return view
 
 
 async def cancel(session: WriteSession, namespace: str, subscription_id: str, timing_: Timing) -> SubscriptionView:

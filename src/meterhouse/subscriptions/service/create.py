@@ -18,7 +18,7 @@ from meterhouse.kernel.db import WriteSession, violated
 from meterhouse.kernel.errors import NotFound, invalid
 from meterhouse.kernel.locks import lock
 from meterhouse.kernel.periods import Duration
-from meterhouse.subscriptions import repository, timing, uniqueness, validation
+from meterhouse.subscriptions import access, repository, timing, uniqueness, validation
 from meterhouse.subscriptions.models import (
     ONE_AT_A_TIME,
     SubscriptionRow,
@@ -89,7 +89,7 @@ async def create(
         CustomerDeleted: the customer was deleted.
         InvalidInput: the plan is not active, the start has passed, the schedule breaks a rule, the customer is invoiced
             in another currency, or it would be `credit_only` where credits are off.
-        Conflict: the customer has another subscription at that time.
+        Conflict: the customer has another subscription, or an entitlement to one of its features, at that time.
     """
     # In this order: what the deployment cannot serve is refused whoever the customer is (subscriptions section 4.5).
     plan = await _plan(session, namespace, new.plan)
@@ -108,7 +108,9 @@ async def create(
     row = _subscription(namespace, new, plan, spec)
     await _store(session, row, spec)
     await checks.settle_currency(session, customer, spec)
-    return (await repository.views(session, [row]))[0]
+    (view,) = await repository.views(session, [row])
+    await access.follow(session, view)
+    return view
 
 
 async def _plan(session: WriteSession, namespace: str, choice: PlanChoice | CustomPlan | Plan) -> Plan:

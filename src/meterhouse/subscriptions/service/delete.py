@@ -2,7 +2,7 @@
 
 from meterhouse.kernel import clock
 from meterhouse.kernel.db import WriteSession
-from meterhouse.subscriptions import links, repository
+from meterhouse.subscriptions import access, links, repository
 from meterhouse.subscriptions.models import SubscriptionRow
 from meterhouse.subscriptions.service.update import locked
 from meterhouse.subscriptions.status import Command, require
@@ -27,3 +27,4 @@ async def remove(session: WriteSession, row: SubscriptionRow) -> None:
     row.touch()
     row.deleted_at = clock.now()
     await session.flush()
+    await access.follow(session, (await repository.views(session, [row]))[0])

@@ -4,7 +4,7 @@ from meterhouse.customers import service as customers
 from meterhouse.kernel import clock
 from meterhouse.kernel.db import WriteSession
 from meterhouse.kernel.locks import lock
-from meterhouse.subscriptions import reconcile, repository
+from meterhouse.subscriptions import access, reconcile, repository
 from meterhouse.subscriptions.models import SubscriptionRow
 from meterhouse.subscriptions.service import checks
 from meterhouse.subscriptions.service.read import load_row
@@ -35,12 +35,14 @@ async def update(
     Raises:
         Forbidden: the subscription is not active.
         InvalidSchedule: the schedule breaks rules.
-        InvalidInput: it has prices in another currency than the customer's.
+        InvalidInput: it has prices in another currency than the customer's, or meters what has no meter.
+        Conflict: the customer has an entitlement to one of its features already.
     """
     require(view, Command.UPDATE, clock.now())
     await checks.check(session, row.namespace, wanted)
     customer = await customers.get_live(session, row.namespace, row.customer_id)
     checks.check_currency(customer, wanted, "$")
     updated = await reconcile.apply(session, row, reconcile.diff(view, wanted))
+    await access.follow(session, updated)
     await checks.settle_currency(session, customer, wanted)
     return updated
