@@ -3,7 +3,7 @@
 from decimal import Decimal
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from meterhouse.api.v1 import ratecards
 from meterhouse.api.v1.address import Address
@@ -103,6 +103,11 @@ class BillingProfileAppReferences(V1Model):
 _NAMED_INTERVALS = {"DAY": "P1D", "WEEK": "P1W", "MONTH": "P1M", "YEAR": "P1Y"}
 
 
+_INTERVAL_SCHEMA = {
+    "anyOf": [{"type": "string", "format": "duration"}, {"type": "string", "enum": list(_NAMED_INTERVALS)}]
+}
+
+
 def _interval(value: object) -> object:
     return _NAMED_INTERVALS.get(value, value) if isinstance(value, str) else value
 
@@ -110,7 +115,7 @@ def _interval(value: object) -> object:
 class RecurringPeriod(V1Model):
     """The ticks of an anchored collection."""
 
-    interval: Annotated[Interval, BeforeValidator(_interval)] = Field(
+    interval: Annotated[Interval, BeforeValidator(_interval), WithJsonSchema(_INTERVAL_SCHEMA)] = Field(
         description="A duration, or one of DAY, WEEK, MONTH and YEAR."
     )
     anchor: Instant
