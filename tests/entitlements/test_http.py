@@ -389,3 +389,35 @@ async def test_answers_are_as_documented(tenant: Tenant) -> None:
         await tenant.call("GET", path)
     await tenant.call("POST", "/api/v3/openmeter/entitlement-access/query", {"customer": {"keys": ["acme", "x"]}})
     assert faults == []
+
+
+async def test_by_subject(tenant: Tenant) -> None:
+    """The same entitlements, addressed by any subject of the customer."""
+    call, path = tenant.call, "/api/v1/subjects/acme-1/entitlements"
+    made = await call("POST", path, {**METERED, "isUnlimited": True}, status=201)
+    assert (made["subjectKey"], made["isUnlimited"], "customerId" in made) == ("acme-1", False, False)
+    await call("POST", f"{path}/api_calls/grants", GRANT, status=400)
+    expiring = {**GRANT, "expiration": {"duration": "DAY", "count": 30}}
+    grant = await call("POST", f"{path}/api_calls/grants", expiring, status=201)
+    assert (grant["maxRolloverAmount"], grant["expiresAt"]) == (0, "2025-03-31T00:00:00Z")
+    assert await call("GET", f"{path}/{made['id']}/grants") == [grant]
+    tenant.clock.at = at("2025-03-01T10")
+    value = await call("GET", f"{path}/api_calls/value")
+    assert (value["balance"], "grantBalances" in value) == (100, False)
+    assert [one["id"] for one in await call("GET", path)] == [made["id"]]
+    assert (await call("GET", f"{path}/{made['id']}"))["id"] == made["id"]
+    history = await call("GET", f"{path}/{made['id']}/history", params={"windowSize": "HOUR"})
+    assert [one["balanceAtStart"] for one in history["windowedHistory"]] == [100] * 10
+    await call("POST", f"{path}/{made['id']}/reset", {}, status=204)
+    assert (await call("GET", f"{path}/api_calls/value"))["balance"] == 0
+    replaced = await call("PUT", f"{path}/api_calls/override", METERED, status=201)
+    await call("GET", f"{path}/users/value", status=404)
+    await call("GET", f"{path}/api_calls", status=400)
+    await call("DELETE", f"{path}/{replaced['id']}", status=204)
+    assert await call("GET", path) == []
+    await call("GET", "/api/v1/subjects/nobody/entitlements", status=404)
+    await call("POST", "/api/v1/subjects", [{"key": "alone"}])
+    alone = (await call("GET", "/api/v1/subjects/alone"))["id"]
+    await call("GET", f"/api/v1/subjects/{alone}/entitlements", status=404)
+    await call("DELETE", "/api/v1/subjects/alone", status=204)
+    await call("GET", f"/api/v1/subjects/{alone}/entitlements", status=412)

@@ -20,6 +20,8 @@ from meterhouse.metering.query import Window
 
 T = TypeVar("T")
 
+# All grants of one entitlement, in the one list that has no pages.
+MAX_GRANTS_SHOWN = 1000
 FEATURE_KEY = r"^[a-z0-9]+(?:_[a-z0-9]+)*$"
 ULID = r"^[0-7][0-9A-HJKMNP-TV-Za-hjkmnp-tv-z]{25}$"
 # Of one list parameter: all of them become part of one statement.
@@ -35,6 +37,7 @@ IdOrFeatureKey = Annotated[
         description="The id of an entitlement, or the key of a feature: the entitlement to it that holds now.",
     ),
 ]
+EntitlementId = Annotated[str, Path(alias="entitlementId", pattern=ULID, description="The id of an entitlement.")]
 Time = Annotated[Instant | None, Query(alias="time", description="When; now when absent. Read to the full minute.")]
 Features = Annotated[list[str] | None, Query(alias="feature", max_length=MAX_LISTED, description="Ids or keys.")]
 IncludeDeleted = Annotated[

@@ -25,11 +25,9 @@ from meterhouse.api.v1.entitlements.common import (
 from meterhouse.api.v1.entitlements.grants import EntitlementGrantCreateInputV2, EntitlementGrantV2
 from meterhouse.api.v1.entitlements.paging import EntitlementOrderBy, GrantOrderBy, ListCut, Order, sorts
 from meterhouse.api.v1.entitlements.parts import (
-    BalanceHistoryWindow,
     CustomerAccess,
     EntitlementValue,
     EntitlementValueV2,
-    GrantBurnDownHistorySegment,
     ResetEntitlementUsageInput,
     WindowedBalanceHistory,
 )
@@ -203,14 +201,7 @@ async def reset_usage(
 ) -> None:
     """Begin a new usage period."""
     owner = await _found(session, namespace, customer_id_or_key, entitlement)
-    await resets.reset(
-        session,
-        namespace,
-        owner.id,
-        at=body.effective_at,
-        retain_anchor=body.retain_anchor,
-        preserve_overage=body.preserve_overage,
-    )
+    await resets.reset(session, namespace, owner.id, **body.members())
 
 
 @router.get(
@@ -259,11 +250,7 @@ async def get_history(
     """Read usage and balance by windows of time, and the stretches in which the same grants were active."""
     found = await _found(session, namespace, customer_id_or_key, entitlement)
     query = history_query(window_size, window_time_zone, start, to)
-    history = await histories_of(services).of(session, namespace, found, query)
-    return WindowedBalanceHistory(
-        windowed_history=[BalanceHistoryWindow.of(window) for window in history.windows],
-        burndown_history=[GrantBurnDownHistorySegment.of(segment) for segment in history.segments],
-    )
+    return WindowedBalanceHistory.of(await histories_of(services).of(session, namespace, found, query))
 
 
 @router.get(

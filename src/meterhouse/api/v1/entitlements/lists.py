@@ -7,7 +7,7 @@ from fastapi import APIRouter, Path, Query, Response
 from meterhouse.api.deps import Namespace, Read, Write
 from meterhouse.api.paging import V1Page
 from meterhouse.api.problems import errors
-from meterhouse.api.v1.entitlements.common import MAX_LISTED, ULID, Features, IncludeDeleted, shown_all
+from meterhouse.api.v1.entitlements.common import MAX_LISTED, EntitlementId, Features, IncludeDeleted, shown_all
 from meterhouse.api.v1.entitlements.grants import EntitlementGrant, EntitlementGrantV2
 from meterhouse.api.v1.entitlements.paging import EntitlementOrderBy, GrantOrderBy, ListCut, Order, sorts
 from meterhouse.api.v1.entitlements.schemas import Entitlement, EntitlementV2, shown_v1, shown_v2
@@ -25,7 +25,6 @@ from meterhouse.kernel.pages import PageRequest
 
 router = APIRouter(tags=["Entitlements"])
 
-EntitlementId = Annotated[str, Path(alias="entitlementId", pattern=ULID, description="The id of an entitlement.")]
 Subjects = Annotated[
     list[str] | None, Query(alias="subject", max_length=MAX_LISTED, description="Subject keys of customers.")
 ]

@@ -10,7 +10,7 @@ from meterhouse.entitlements.access import Value
 from meterhouse.entitlements.burndown import Segment
 from meterhouse.entitlements.entitlement import NewRecurrence
 from meterhouse.entitlements.expiration import Expiration, ExpirationUnit
-from meterhouse.entitlements.history import WindowBalance
+from meterhouse.entitlements.history import History, WindowBalance
 from meterhouse.kernel.money import total
 from meterhouse.kernel.periods import Duration, Recurrence
 
@@ -222,6 +222,14 @@ class WindowedBalanceHistory(V1Model):
     windowed_history: list[BalanceHistoryWindow]
     burndown_history: list[GrantBurnDownHistorySegment]
 
+    @classmethod
+    def of(cls, history: History) -> "WindowedBalanceHistory":
+        """Show a history."""
+        return cls(
+            windowed_history=[BalanceHistoryWindow.of(window) for window in history.windows],
+            burndown_history=[GrantBurnDownHistorySegment.of(segment) for segment in history.segments],
+        )
+
 
 class ResetEntitlementUsageInput(V1Model):
     """When and how to begin a new usage period."""
@@ -229,6 +237,14 @@ class ResetEntitlementUsageInput(V1Model):
     effective_at: Opt[Instant] = Field(None, description="An instant of the current usage period; now when absent.")
     retain_anchor: bool = Field(False, description="Go on counting periods from where they were counted.")
     preserve_overage: Opt[bool] = Field(None, description="Carry overage over; as the entitlement says when absent.")
+
+    def members(self) -> dict[str, Any]:
+        """Read the reset."""
+        return {
+            "at": self.effective_at,
+            "retain_anchor": self.retain_anchor,
+            "preserve_overage": self.preserve_overage,
+        }
 
 
 MeasureUsageFrom = Annotated[Literal["CURRENT_PERIOD_START", "NOW"] | Instant, Field(union_mode="left_to_right")]
