@@ -28,6 +28,7 @@ TAGS = {
             "Debug",
             "Lookup Information",
             "Customers",
+            "Entitlements",
             "Subscriptions",
             "Product Catalog",
         }
@@ -38,6 +39,7 @@ TAGS = {
             "Meters",
             "OpenMeter Billing Settings",
             "OpenMeter Customers",
+            "OpenMeter Entitlements",
             "OpenMeter Features",
             "OpenMeter Product Catalog",
             "OpenMeter Subscriptions",
@@ -81,10 +83,11 @@ def known(server: Server) -> Known:
         "meterId": meters,
         "groupByKey": ["model"],
         "groupBy": [["model"], ["subject"]],
-        "subjectIdOrKey": [subjects[0]["id"], "made-up-app", "made-up-other"],
+        "subjectIdOrKey": [subjects[0]["id"], "made-up-app", "made-up-other", "made-up-entitled-app"],
         "customerId": [customer],
-        "customerIdOrKey": [customer, "made-up"],
+        "customerIdOrKey": [customer, "made-up", "made-up-entitled"],
         **_offered(server, meters[0]),
+        **_entitled(server),
         **_sold(server),
     }
 
@@ -106,7 +109,7 @@ def _offered(server: Server, meter_id: str) -> Known:
     return {
         "featureId": [feature, "made_up"],
         "feature": [{"id": feature}],
-        "featureKey": ["made_up"],
+        "featureKey": ["made_up", "made_up_metered"],
         "meter": [{"id": meter_id}],
         "planId": [plan_id, "made_up_draft"],
         "planIdOrKey": [plan_id, "made_up_draft"],
@@ -114,6 +117,27 @@ def _offered(server: Server, meter_id: str) -> Known:
         "planAddonId": [assigned, addon_id, "made_up_more"],
         "fromPlanPhase": ["full"],
         "from_plan_phase": ["full"],
+    }
+
+
+def _entitled(server: Server) -> Known:
+    """Give a customer two entitlements, one of them metered and with a grant."""
+    customer = server.customer("made-up-entitled")
+    metered = {"key": "made_up_metered", "name": "M", "meterSlug": "made_up_sum"}
+    server.call("POST", "/api/v1/features", metered, status=201)
+    path = f"/api/v2/customers/{customer}/entitlements"
+    grant = {"amount": 5, "effectiveAt": format_instant(datetime.now(UTC) + timedelta(days=1))}
+    period = {"interval": "MONTH"}
+    wanted = {"type": "metered", "featureKey": "made_up_metered", "usagePeriod": period, "grants": [grant]}
+    made = [
+        server.call("POST", path, body, status=201)["id"]
+        for body in (wanted, {"type": "boolean", "featureKey": "made_up"})
+    ]
+    (granted,) = server.call("GET", f"{path}/made_up_metered/grants")["items"]
+    return {
+        "entitlementId": made,
+        "entitlementIdOrFeatureKey": [*made, "made_up_metered"],
+        "grantId": [granted["id"]],
     }
 
 
