@@ -173,6 +173,36 @@ BODIES: list[tuple[str, dict[str, Any]]] = [
         },
     ),
     (
+        "/api/v2/customers/{customer}/entitlements",
+        {
+            "type": "metered",
+            "featureKey": "tokens",
+            "isSoftLimit": True,
+            "usagePeriod": {"interval": "P1M", "anchor": "2025-01-01T00:00:00Z"},
+            "measureUsageFrom": "2025-01-01T00:00:00Z",
+            "grants": [
+                {
+                    "amount": 5.5,
+                    "priority": 2,
+                    "effectiveAt": "2025-01-15T00:00:00Z",
+                    "expiration": {"duration": "MONTH", "count": 2},
+                    "minRolloverAmount": 1,
+                    "maxRolloverAmount": 2,
+                    "recurrence": {"interval": "WEEK", "anchor": "2025-01-01T00:00:00Z"},
+                    "annotations": {"a": [1]},
+                }
+            ],
+        },
+    ),
+    (
+        "/api/v2/customers/{customer}/entitlements",
+        {"type": "static", "featureKey": "tokens", "config": "[1]", "usagePeriod": {"interval": "PT1H"}},
+    ),
+    (
+        V3 + "/entitlement-access/query",
+        {"customer": {"keys": ["acme", "x"]}, "feature": {"keys": ["tokens"]}, "include_credits": True},
+    ),
+    (
         V3 + "/customers/{customer}/charges",
         {
             "type": "flat_fee",
@@ -235,8 +265,8 @@ async def test_a_wrong_value_is_named_or_taken(new_world: Any) -> None:
                 sent = json.dumps(changed)
                 answer = await world.http.post(path, content=sent, headers={"content-type": "application/json"})
                 assert answer.status_code < 500, (path, sent)
-                if answer.status_code == 201 and path.endswith(("/plans", "/addons")):
-                    # A key has one draft; the next one would be refused for that alone.
+                if answer.status_code == 201 and path.endswith(("/plans", "/addons", "/entitlements")):
+                    # There is one at a time; the next one would be refused for that alone.
                     assert (await world.http.delete(f"{path}/{answer.json()['id']}")).status_code == 204
                 if answer.status_code == 400:
                     found = answer.json()
