@@ -11,8 +11,8 @@ from enum import StrEnum
 
 from meterhouse.kernel.errors import Conflict, DomainError, Forbidden, InvalidInput, Issue
 from meterhouse.kernel.periods import Duration
+from meterhouse.kernel.reach import HORIZON
 from meterhouse.subscriptions.spec import ItemSpec, PhaseSpec, SubscriptionSpec
-from meterhouse.subscriptions.timing import HORIZON
 
 
 class Shift(StrEnum):

@@ -6,14 +6,12 @@ from enum import StrEnum
 from meterhouse.kernel import clock
 from meterhouse.kernel.clock import whole_seconds
 from meterhouse.kernel.errors import invalid
+from meterhouse.kernel.reach import within_reach
 from meterhouse.subscriptions.billing_period import aligned_period_or_refuse
 from meterhouse.subscriptions.timeline import current_phase
 from meterhouse.subscriptions.views import SubscriptionView
 
 START_TOLERANCE = timedelta(minutes=2)  # a client's clock and the way of its request
-
-
-HORIZON = timedelta(days=100 * 366)  # keeps calendar arithmetic from there on inside what a date can be
 
 
 class NamedTiming(StrEnum):
@@ -25,18 +23,6 @@ class NamedTiming(StrEnum):
 
 Timing = NamedTiming | datetime
 _FIELD = "$.timing"
-
-
-def within_reach(instant: datetime, field: str) -> datetime:
-    """Return the instant in UTC; `field` is where the request names it.
-
-    Raises:
-        InvalidInput: it is more than a hundred years away.
-    """
-    now = clock.now()
-    if not now - HORIZON <= instant <= now + HORIZON:
-        raise invalid(f"an instant cannot be more than 100 years away: {instant.isoformat()}", field=field)
-    return clock.as_utc(instant)
 
 
 def start_of_new(timing: Timing) -> datetime:

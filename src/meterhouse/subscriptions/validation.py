@@ -8,9 +8,9 @@ from meterhouse.catalog.cardrules import rate_card_issues
 from meterhouse.catalog.features import Feature
 from meterhouse.catalog.ratecards import RateCard
 from meterhouse.kernel.errors import InvalidInput, Issue
+from meterhouse.kernel.reach import HORIZON
 from meterhouse.subscriptions.spec import ItemSpec, PhaseSpec, SubscriptionSpec
 from meterhouse.subscriptions.timeline import item_interval
-from meterhouse.subscriptions.timing import HORIZON
 
 COMPONENT = "rateCard"
 _LONGEST_CADENCE = HORIZON  # keeps the periods that billing counts out inside what a date can be

@@ -18,6 +18,7 @@ from meterhouse.kernel.db import WriteSession, violated
 from meterhouse.kernel.errors import NotFound, invalid
 from meterhouse.kernel.locks import lock
 from meterhouse.kernel.periods import Duration
+from meterhouse.kernel.reach import within_reach
 from meterhouse.subscriptions import access, repository, timing, uniqueness, validation
 from meterhouse.subscriptions.models import (
     ONE_AT_A_TIME,
@@ -100,7 +101,7 @@ async def create(
     await lock(session, "customer", namespace, new.customer_id, "subscription")
     customer = await customers.get_live(session, namespace, new.customer_id)
     start = timing.start_of_new(new.timing)
-    anchor = start if new.billing_anchor is None else timing.within_reach(new.billing_anchor, "$.billing_anchor")
+    anchor = start if new.billing_anchor is None else within_reach(new.billing_anchor, "$.billing_anchor")
     spec = from_plan(plan, active_from=start, billing_anchor=anchor, starting_phase=new.starting_phase)
     await checks.check(session, namespace, spec)
     checks.check_currency(customer, spec, "$.plan")
