@@ -96,6 +96,21 @@ async def test_other_meters(tenant: Tenant, key: str, numbers: tuple[int, ...]) 
     assert await tenant.numbers(given) == numbers
 
 
+async def test_a_reading_that_was_overtaken_keeps_nothing(tenant: Tenant) -> None:
+    given = await tenant.give()
+    await tenant.grant(given, 100, "2025-03-01")
+    await tenant.grant(given, 50, "2025-03-10")
+    tenant.clock.at = at("2025-03-20")
+    async with tenant.house.db.read() as session:
+        fresh = await service.get(session, NS, given.id)
+        answer = await tenant.access.values(session, NS, [fresh], tenant.clock.at)
+    assert len(answer.notes) == 1
+    await tenant.grant(given, 7, "2025-03-05")
+    await tenant.access.remember(tenant.house.db, answer.notes)
+    assert await snapshots(tenant) == []
+    assert await tenant.numbers(given) == (157, 0, 0, 157)
+
+
 async def test_usage_periods_roll_over_by_themselves(tenant: Tenant) -> None:
     given = await tenant.give(issue_after_reset=Decimal(100))
     await tenant.use("2025-03-10", 140)
@@ -235,7 +250,9 @@ async def test_reading_costs_the_same_however_many_there_are(tenant: Tenant) -> 
             active = await service.active_of(session, NS, [tenant.customer.id], tenant.clock.at)
             await tenant.access.values(session, NS, active[: len(some)], tenant.clock.at)
         counts.append((len(executed), len(asked)))
-    assert counts[1:] == [(9, 1), (9, 1)]
+    _, (sql, clickhouse), several = counts
+    assert several == (sql, clickhouse)
+    assert (sql <= 9, clickhouse) == (True, 1)
 
 
 async def test_managed_entitlements_can_only_be_read(tenant: Tenant) -> None:

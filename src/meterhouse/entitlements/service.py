@@ -79,8 +79,8 @@ async def create(session: WriteSession, namespace: str, customer_id: str, new: N
         Conflict: the customer has an entitlement to the feature already; `conflictingEntityId` names it.
     """
     checks.check_new(new)
-    feature = await _feature(session, namespace, new)
     customer = await _locked_customer(session, namespace, customer_id)
+    feature = await _feature(session, namespace, new)
     return await _add(session, customer, feature, new, Schedule(clock.now()))
 
 
@@ -292,8 +292,8 @@ async def override(
         Conflict: the old one is to end already, or another one follows.
     """
     checks.check_new(new)
-    feature = await _feature(session, namespace, new)
     customer = await _locked_customer(session, namespace, customer_id)
+    feature = await _feature(session, namespace, new)
     old = await get_of_customer(session, namespace, customer.id, id_or_feature_key)
     old.require_unmanaged()
     now = clock.now()

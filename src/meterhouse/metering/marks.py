@@ -12,8 +12,9 @@ from meterhouse.kernel.periods import Period
 from meterhouse.metering.clickhouse import ClickHouse
 from meterhouse.metering.sql import Bound
 
-# Events that are being stored while a mark is taken carry an instant from before it. None takes nearly as long.
-STORING_TAKES_AT_MOST = timedelta(hours=1)
+# Events that are being stored while a mark is taken carry an instant from before it. None takes nearly as long, even
+# where the machine sleeps in between.
+STORING_TAKES_AT_MOST = timedelta(days=1)
 # Marks of one statement: the engine plans them one after the other, and bounds the size of what it plans.
 MARKS_AT_ONCE = 32
 
