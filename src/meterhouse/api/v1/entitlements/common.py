@@ -10,9 +10,11 @@ from meterhouse.api.v1.meter_queries import WindowSize
 from meterhouse.api.wire import Instant
 from meterhouse.customers import service as customers
 from meterhouse.customers.customer import Customer
-from meterhouse.entitlements.access import Access, Answer
+from meterhouse.entitlements import service
+from meterhouse.entitlements.access import Access, Answer, Value
 from meterhouse.entitlements.entitlement import Entitlement
 from meterhouse.entitlements.history import Histories, HistoryQuery
+from meterhouse.kernel import clock
 from meterhouse.kernel.db import ReadSession
 from meterhouse.kernel.errors import Unavailable
 from meterhouse.metering.checks import zone_of
@@ -75,6 +77,25 @@ def remember(background: BackgroundTasks, services: ServicesDep, answer: Answer)
     """Let the next reading begin later, once this one is answered."""
     if answer.notes:
         background.add_task(access_of(services).remember, services.db, answer.notes)
+
+
+async def value_of(
+    session: ReadSession,
+    namespace: str,
+    services: ServicesDep,
+    background: BackgroundTasks,
+    customer_id: str,
+    id_or_feature_key: str,
+    time: Instant | None,
+) -> Value | None:
+    """Return what an entitlement of a customer is worth, now when no time is given; None: there is none then."""
+    at = time or clock.now()
+    found = await service.find_of_customer(session, namespace, customer_id, id_or_feature_key, at)
+    if found is None:
+        return None
+    answer = await access_of(services).values(session, namespace, [found], at)
+    remember(background, services, answer)
+    return answer.values[0]
 
 
 def history_query(window: WindowSize, zone: str, start: Instant | None, end: Instant | None) -> HistoryQuery:

@@ -21,6 +21,7 @@ from meterhouse.api.v1.entitlements.common import (
     histories_of,
     history_query,
     remember,
+    value_of,
 )
 from meterhouse.api.v1.entitlements.grants import EntitlementGrantCreateInputV2, EntitlementGrantV2
 from meterhouse.api.v1.entitlements.paging import EntitlementOrderBy, GrantOrderBy, ListCut, Order, sorts
@@ -221,13 +222,8 @@ async def get_value(
 ) -> EntitlementValueV2:
     """Read access and balance at an instant. Where there is no entitlement then, there is no access."""
     customer = await customers.get_live(session, namespace, customer_id_or_key)
-    at = time or clock.now()
-    found = await service.find_of_customer(session, namespace, customer.id, entitlement, at)
-    if found is None:
-        return EntitlementValueV2.of(NO_ACCESS)
-    answer = await access_of(services).values(session, namespace, [found], at)
-    remember(background, services, answer)
-    return EntitlementValueV2.of(answer.values[0])
+    found = await value_of(session, namespace, services, background, customer.id, entitlement, time)
+    return EntitlementValueV2.of(found or NO_ACCESS)
 
 
 @router.get(
@@ -293,10 +289,5 @@ async def get_customer_entitlement_value(
 ) -> EntitlementValue:
     """Read access and balance at an instant. Where there is no entitlement then, there is no access."""
     customer = await customers.get_live(session, namespace, customer_id_or_key)
-    at = time or clock.now()
-    found = await service.find_of_customer(session, namespace, customer.id, feature_key, at)
-    if found is None:
-        return EntitlementValue.of(NO_ACCESS)
-    answer = await access_of(services).values(session, namespace, [found], at)
-    remember(background, services, answer)
-    return EntitlementValue.of(answer.values[0])
+    found = await value_of(session, namespace, services, background, customer.id, feature_key, time)
+    return EntitlementValue.of(found or NO_ACCESS)

@@ -14,10 +14,9 @@ from meterhouse.api.v1.entitlements.common import (
     IdOrFeatureKey,
     IncludeDeleted,
     Time,
-    access_of,
     histories_of,
     history_query,
-    remember,
+    value_of,
 )
 from meterhouse.api.v1.entitlements.grants import EntitlementGrant, EntitlementGrantCreateInput
 from meterhouse.api.v1.entitlements.paging import GrantOrderBy, sorts
@@ -190,13 +189,10 @@ async def get_value(
 ) -> EntitlementValue:
     """Read access and balance at an instant. Here an entitlement that is not there is not found."""
     customer = await _customer(session, namespace, subject_id_or_key)
-    at = time or clock.now()
-    found = await service.find_of_customer(session, namespace, customer.id, entitlement, at)
+    found = await value_of(session, namespace, services, background, customer.id, entitlement, time)
     if found is None:
         raise NotFound(f"entitlement not found: {entitlement}")
-    answer = await access_of(services).values(session, namespace, [found], at)
-    remember(background, services, answer)
-    return EntitlementValue.of(answer.values[0])
+    return EntitlementValue.of(found)
 
 
 @router.get(
