@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 import httpx
+import pytest
 from sqlalchemy import func, select
 
 from meterhouse.apps.models import AppRow
@@ -178,6 +179,20 @@ async def test_a_tax_code_can_be_removed_but_not_added_or_changed(http: httpx.As
     changed = await sent(http, "PUT", path, body(behavior="inclusive"))
     assert changed["workflow"]["invoicing"]["defaultTaxConfig"] == {"behavior": "inclusive"}
     await sent(http, "PUT", path, body(taxCodeId=code), status=400)
+
+
+@pytest.mark.parametrize("name", ["taxCodeId", "stripe"])
+async def test_a_profile_outlives_its_tax_code(http: httpx.AsyncClient, db: Database, name: str) -> None:
+    made = await new_profile(http, **_flow(invoicing={"defaultTaxConfig": {"stripe": {"code": "txcd_00000001"}}}))
+    config = made["workflow"]["invoicing"]["defaultTaxConfig"]
+    async with db.write() as session:
+        await taxcodes.delete(session, "acme", config["taxCodeId"], uses=())
+    flow = {"invoicing": {"defaultTaxConfig": {name: config[name]}}}
+    body = {"name": "renamed", "default": False, "supplier": SUPPLIER, "workflow": flow}
+    changed = await sent(http, "PUT", f"{V1}/{made['id']}", body)
+    assert (changed["name"], changed["workflow"]["invoicing"]["defaultTaxConfig"]) == ("renamed", config)
+    body["workflow"]["invoicing"]["defaultTaxConfig"] = {"stripe": {"code": "txcd_00000002"}}
+    await sent(http, "PUT", f"{V1}/{made['id']}", body, status=400)
 
 
 async def test_paying_customers_keep_their_app_when_the_default_gets_another(

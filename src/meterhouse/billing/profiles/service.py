@@ -118,8 +118,9 @@ class Profiles:
             message = "the default profile stays the default until another one is made it"
             raise BillingError("default_profile_cannot_be_unset", message)
         before = to_profile(row)
-        tax = await self._tax_config(session, namespace, given)
-        _check_same_code(before.workflow.default_tax_config, tax)
+        kept = before.workflow.default_tax_config
+        tax = await self._tax_config(session, namespace, given, kept)
+        _check_same_code(kept, tax)
         if given.default and not row.is_default:
             await self._demote(session, namespace, row.app_id)
         after = replace(before, **_members(given))
@@ -174,11 +175,17 @@ class Profiles:
         # Before the other becomes the default: the database never allows two.
         await session.flush()
 
-    async def _tax_config(self, session: WriteSession, namespace: str, given: ProfileInput) -> TaxConfig | None:
+    async def _tax_config(
+        self, session: WriteSession, namespace: str, given: ProfileInput, kept: TaxConfig | None = None
+    ) -> TaxConfig | None:
+        """Return the config as it is stored; the code of `kept` stays usable when its tax code is deleted."""
         config = given.workflow.default_tax_config
         if config is None or config == TaxConfig():
             return None
-        return await taxcodes.resolved(session, namespace, config, field=TAX_CONFIG)
+        if kept is not None and config.tax_code_id is None and config.stripe_code == kept.stripe_code is not None:
+            config = config.model_copy(update={"tax_code_id": kept.tax_code_id})
+        same = kept is not None and config.tax_code_id == kept.tax_code_id
+        return await taxcodes.resolved(session, namespace, config, field=TAX_CONFIG, kept=same)
 
     async def _chosen(self, session: ReadSession, namespace: str, override: OverrideRow | None) -> ProfileRow | None:
         if override is None or override.profile_id is None:
