@@ -40,21 +40,24 @@ class Run:
     """A run that is being prepared.
 
     Attributes:
+        granted: all grants that there ever were.
         until: where it ends, a whole minute.
         snapshots: those that it could begin at, the latest first.
         stale: ids of those that hold no longer.
         entering: the state it begins with.
+        grants: those that had not ended by then.
         noted: the phase whose beginning is worth a snapshot, with the mark that was taken before measuring.
     """
 
     entitlement: Entitlement
     metered: Metered
     source: Source
-    grants: Sequence[GrantTerms]
+    granted: Sequence[GrantTerms]
     until: datetime
     snapshots: Sequence[BalanceSnapshotRow]
     stale: list[str] = field(default_factory=list)
     entering: State | None = None
+    grants: Sequence[GrantTerms] = ()
     steps: Sequence[Step] = ()
     noted: Phase | None = None
     counted_from: datetime | None = None
@@ -68,21 +71,22 @@ class Run:
         """
         periods = self.metered.periods
         latest = self.snapshots[0] if self.snapshots else None
-        self.entering = _state(latest) if latest else burndown.beginning(self.grants, min(periods.start, self.until))
+        self.entering = _state(latest) if latest else burndown.beginning(self.granted, min(periods.start, self.until))
         resets: list[Reset] = []
         try:
             for boundary in periods.boundaries(self.entering.at, self.until):
                 reset = self.metered.reset_at(boundary)
-                fresh = burndown.after_forgetting(self.grants, reset)
+                fresh = burndown.after_forgetting(self.granted, reset)
                 if fresh is not None and not any(cut < boundary for cut in cuts):
                     self.entering = fresh
                     break
-                resets.insert(0, reset)
+                resets.append(reset)
                 if len(resets) > burndown.MAX_STEPS:
                     raise RunTooLong
             start = self.entering.at
+            self.grants = [one for one in self.granted if one.ends_at is None or one.ends_at > start]
             self.steps = burndown.plan(
-                self.grants, start, self.until, resets, period_start=periods.current(start).start, cuts=cuts
+                self.grants, start, self.until, resets[::-1], period_start=periods.current(start).start, cuts=cuts
             )
         except RunTooLong:
             raise InvalidInput(
@@ -110,7 +114,7 @@ class Run:
 
     def compute(self, usages: Mapping[Phase, Decimal]) -> list[Segment]:
         """Compute the steps with what was measured."""
-        entering = self.entering or burndown.beginning(self.grants, self.until)
+        entering = self.entering or burndown.beginning(self.granted, self.until)
         return burndown.run(self.grants, entering, self.steps, usages, refill_each_phase=self.source.takes_latest)
 
     def noted_after(self, segments: Sequence[Segment]) -> Note | None:
