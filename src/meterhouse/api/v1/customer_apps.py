@@ -9,7 +9,7 @@ from meterhouse.api.deps import Namespace, ProfilesDep, Write
 from meterhouse.api.paging import V1Page, V1Paging
 from meterhouse.api.problems import errors
 from meterhouse.api.v1.app_schemas import SandboxApp
-from meterhouse.api.v1.customers import CustomerIdOrKey
+from meterhouse.api.v1.names import CustomerIdOrKey
 from meterhouse.api.wire import Opt, V1Model
 from meterhouse.apps import customer_data
 from meterhouse.apps.app import AppType

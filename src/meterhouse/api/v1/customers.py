@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import APIRouter, Query, Response
 from pydantic import Field, StringConstraints
 
 from meterhouse.api import fields
@@ -10,6 +10,7 @@ from meterhouse.api.deps import Namespace, Read, ServicesDep, Write
 from meterhouse.api.paging import V1Page, V1Paging
 from meterhouse.api.problems import errors
 from meterhouse.api.v1.address import Address
+from meterhouse.api.v1.names import CustomerIdOrKey
 from meterhouse.api.v1.subscription_schemas import Subscription
 from meterhouse.api.wire import CurrencyCode, Description, Email, ExternalKey, Name, Opt, Ulid, V1Model, V1Resource
 from meterhouse.customers import customer as values
@@ -22,9 +23,6 @@ from meterhouse.subscriptions.views import SubscriptionView
 
 router = APIRouter(tags=["Customers"])
 
-CustomerIdOrKey = Annotated[
-    str, Path(alias="customerIdOrKey", min_length=1, max_length=256, description="The id or the key of a customer.")
-]
 CustomerExpand = Literal["subscriptions"]
 Expand = Annotated[
     list[CustomerExpand] | None, Query(description="What to show in full; subscriptions when it is left out.")

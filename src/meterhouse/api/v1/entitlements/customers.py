@@ -7,7 +7,6 @@ from fastapi import APIRouter, BackgroundTasks, Path, Response
 from meterhouse.api.deps import Namespace, Read, ServicesDep, Write
 from meterhouse.api.paging import V1Page, V1Paging
 from meterhouse.api.problems import errors
-from meterhouse.api.v1.customers import CustomerIdOrKey
 from meterhouse.api.v1.entitlements.common import (
     FEATURE_KEY,
     HistoryFrom,
@@ -33,6 +32,7 @@ from meterhouse.api.v1.entitlements.parts import (
     WindowedBalanceHistory,
 )
 from meterhouse.api.v1.entitlements.schemas import EntitlementV2, EntitlementV2CreateInputs, shown_v2
+from meterhouse.api.v1.names import CustomerIdOrKey
 from meterhouse.customers import service as customers
 from meterhouse.entitlements import grants, resets, service
 from meterhouse.entitlements.access import NO_ACCESS
