@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 import httpx
@@ -10,10 +11,12 @@ import pytest
 
 from meterhouse.api.app import create_app
 from meterhouse.api.services import Services
+from meterhouse.catalog.ratecards import MeteredEntitlementTemplate
 from meterhouse.customers.customer import Customer
 from meterhouse.kernel import clock
 from meterhouse.kernel.clock import FrozenClock
 from meterhouse.kernel.db import Database
+from meterhouse.kernel.periods import Duration
 from meterhouse.subscriptions import service
 from tests.catalog.builders import flat_card, phase, unit_card
 from tests.subscriptions.conftest import Publish, at, customer, metered, publish
@@ -120,6 +123,23 @@ async def test_get_shows_the_whole_schedule(client: httpx.AsyncClient, time: Fro
     assert (await client.get(f"{PATH}/{created['id']}?at=2025-03-10T08:00:00Z")).status_code == 501
     assert (await client.get(f"{PATH}/{UNKNOWN}")).status_code == 404
     assert (await client.get(f"{PATH}/nope")).status_code == 400
+
+
+async def test_an_item_shows_the_entitlement_it_gives(client: httpx.AsyncClient, publish: Publish) -> None:
+    template = MeteredEntitlementTemplate(issue_after_reset=Decimal(100), usage_period=Duration(months=1))
+    calls = unit_card(entitlement_template=template)
+    await publish(phase(calls, key="trial", duration="P2W"), phase(calls, key="full"), when=at("2025-03-09"))
+    created = await subscribe(client)
+    trial, full = (await client.get(f"{PATH}/{created['id']}")).json()["phases"]
+    given = [phase["items"][0]["included"]["entitlement"] for phase in (trial, full)]
+    assert [(one["activeFrom"], one.get("activeTo")) for one in given] == [
+        ("2025-03-10T08:00:00Z", "2025-03-24T08:00:00Z"),
+        ("2025-03-24T08:00:00Z", None),
+    ]
+    for one in given:
+        assert (one["type"], one["featureKey"], one["issueAfterReset"]) == ("metered", "api_calls", 100)
+        assert one["annotations"] == {"subscription.id": created["id"]}
+    assert given[0]["id"] != given[1]["id"]
 
 
 async def test_cancel_and_take_it_back(

@@ -52,11 +52,14 @@ class EntitlementFilter:
     ids: Collection[str] | None = None
     customer_ids: Collection[str] | None = None
     features: Collection[str] | None = None
+    subscription_ids: Collection[str] | None = None
     types: Collection[str] | None = None
     active_at: datetime | None = None
 
 
-def _one_of(column: InstrumentedAttribute[str], values: Collection[str]) -> ColumnElement[bool]:
+def _one_of(
+    column: InstrumentedAttribute[str] | InstrumentedAttribute[str | None], values: Collection[str]
+) -> ColumnElement[bool]:
     # One array parameter instead of IN: a statement takes 32767 parameters at most.
     return column == any_(bindparam(None, list(values), type_=ARRAY(String)))
 
@@ -72,6 +75,8 @@ def _live(namespace: str, chosen: EntitlementFilter) -> list[ColumnElement[bool]
         clauses.append(_one_of(EntitlementRow.id, chosen.ids))
     if chosen.customer_ids is not None:
         clauses.append(_one_of(EntitlementRow.customer_id, chosen.customer_ids))
+    if chosen.subscription_ids is not None:
+        clauses.append(_one_of(EntitlementRow.subscription_id, chosen.subscription_ids))
     if chosen.features is not None:
         named = chosen.features
         clauses.append(_one_of(EntitlementRow.feature_id, named) | _one_of(EntitlementRow.feature_key, named))

@@ -43,6 +43,7 @@ __all__ = [
     "get",
     "get_of_customer",
     "list_entitlements",
+    "of_subscription",
     "override",
     "refuse_overlap",
     "schedule",
@@ -265,6 +266,12 @@ async def active_of(
 ) -> list[Entitlement]:
     """Return what these customers may use at `at`, by feature key; of these features where any are named."""
     chosen = EntitlementFilter(customer_ids=customer_ids, features=feature_keys, active_at=at)
+    return await rows.entitlements(session, await repository.active(session, namespace, chosen))
+
+
+async def of_subscription(session: ReadSession, namespace: str, subscription_id: str) -> list[Entitlement]:
+    """Return what a subscription gives, at whatever time, by feature key."""
+    chosen = EntitlementFilter(subscription_ids=[subscription_id])
     return await rows.entitlements(session, await repository.active(session, namespace, chosen))
 
 

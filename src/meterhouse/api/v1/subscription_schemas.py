@@ -1,10 +1,13 @@
 """The v1 schemas of subscriptions."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints
 
+from meterhouse.api.v1.entitlements.schemas import Entitlement
 from meterhouse.api.v1.features import FeatureResource
 from meterhouse.api.v1.plans import Alignment, PlanPhase, ProRatingConfig
 from meterhouse.api.v1.ratecards import Discounts, RateCardUsageBasedPrice, TaxConfig, price_of
@@ -128,6 +131,28 @@ class SubscriptionItemIncluded(V1Model):
     """What an item gives beside its price."""
 
     feature: FeatureResource
+    entitlement: Opt[Entitlement] = None
+
+
+@dataclass(frozen=True, slots=True)
+class Included:
+    """What the items of a subscription include.
+
+    Attributes:
+        features: by key.
+        entitlements: by the key of the feature and the start of the item.
+    """
+
+    features: Mapping[str, catalog.Feature]
+    entitlements: Mapping[tuple[str, datetime], Entitlement]
+
+    def by(self, item: ItemVersion) -> SubscriptionItemIncluded | None:
+        """Return what one version of an item includes."""
+        feature = self.features.get(item.rate_card.feature_key or "")
+        if feature is None:
+            return None
+        entitlement = self.entitlements.get((feature.key, item.active_from))
+        return SubscriptionItemIncluded(feature=FeatureResource.of(feature), entitlement=entitlement)
 
 
 class SubscriptionItem(V1Resource):
@@ -145,10 +170,9 @@ class SubscriptionItem(V1Resource):
     tax_config: Opt[TaxConfig] = None
 
     @classmethod
-    def of(cls, item: ItemVersion, features: Mapping[str, catalog.Feature]) -> "SubscriptionItem":
-        """Show an item version; `features` by key holds what it includes."""
+    def of(cls, item: ItemVersion, included: Included) -> "SubscriptionItem":
+        """Show an item version."""
         card = item.rate_card
-        feature = features.get(card.feature_key) if card.feature_key is not None else None
         # Rows of items are written once, so the id knows when.
         made = made_at(item.id)
         return cls(
@@ -166,7 +190,7 @@ class SubscriptionItem(V1Resource):
             billing_cadence=card.billing_cadence,
             price=card.price and price_of(card.price),
             discounts=Discounts.of(card.discounts),
-            included=feature and SubscriptionItemIncluded(feature=FeatureResource.of(feature)),
+            included=included.by(item),
             tax_config=card.tax_config and TaxConfig.of(card.tax_config),
         )
 
@@ -182,9 +206,7 @@ class SubscriptionPhaseExpanded(V1Resource):
     item_timelines: dict[str, list[SubscriptionItem]] = Field(description="All versions of each item, by its key.")
 
     @classmethod
-    def of(
-        cls, view: SubscriptionView, phase: PhaseView, features: Mapping[str, catalog.Feature]
-    ) -> "SubscriptionPhaseExpanded":
+    def of(cls, view: SubscriptionView, phase: PhaseView, included: Included) -> "SubscriptionPhaseExpanded":
         """Show a phase of a subscription."""
         made = made_at(phase.id)
         return cls(
@@ -197,9 +219,9 @@ class SubscriptionPhaseExpanded(V1Resource):
             key=phase.key,
             active_from=phase.active_from,
             active_to=phase.active_to,
-            items=[SubscriptionItem.of(item, features) for item in shown_items(view, phase, clock.now())],
+            items=[SubscriptionItem.of(item, included) for item in shown_items(view, phase, clock.now())],
             item_timelines={
-                key: [SubscriptionItem.of(item, features) for item in versions]
+                key: [SubscriptionItem.of(item, included) for item in versions]
                 for key, versions in timelines(phase).items()
             },
         )
@@ -212,15 +234,15 @@ class SubscriptionExpanded(_SubscriptionMembers):
     phases: list[SubscriptionPhaseExpanded] = Field(description="In order of time.")
 
     @classmethod
-    def of(cls, view: SubscriptionView, features: Mapping[str, catalog.Feature]) -> "SubscriptionExpanded":
-        """Show a subscription; `features` by key holds what its items include."""
+    def of(cls, view: SubscriptionView, included: Included) -> "SubscriptionExpanded":
+        """Show a subscription."""
         period = aligned_period(view, clock.now())
         return cls(
             **_members(view),
             alignment=SubscriptionAlignment(
                 current_aligned_billing_period=period and Period.of(period),
             ),
-            phases=[SubscriptionPhaseExpanded.of(view, phase, features) for phase in view.phases],
+            phases=[SubscriptionPhaseExpanded.of(view, phase, included) for phase in view.phases],
         )
 
 

@@ -11,9 +11,11 @@ from meterhouse.api import subscription_changes as changes
 from meterhouse.api.deps import Namespace, Read, ServicesDep
 from meterhouse.api.paging import MAX_PAGE_SIZE, V1Page
 from meterhouse.api.problems import errors
-from meterhouse.api.v1.customers import CustomerIdOrKey
+from meterhouse.api.v1.entitlements.schemas import shown_v1
+from meterhouse.api.v1.names import CustomerIdOrKey
 from meterhouse.api.v1.subscription_schemas import (
     CustomSubscriptionCreate,
+    Included,
     PlanSubscriptionCreate,
     Subscription,
     SubscriptionCancel,
@@ -22,6 +24,7 @@ from meterhouse.api.v1.subscription_schemas import (
 from meterhouse.api.wire import Instant
 from meterhouse.catalog import features
 from meterhouse.customers import service as customers
+from meterhouse.entitlements import service as entitlements
 from meterhouse.kernel.conditions import Sort
 from meterhouse.kernel.db import ReadSession
 from meterhouse.kernel.errors import FeatureDisabled, invalid
@@ -93,7 +96,13 @@ async def expanded(session: ReadSession, view: SubscriptionView) -> Subscription
     """Show a subscription with its whole schedule."""
     keys = {item.rate_card.feature_key for phase in view.phases for item in phase.items}
     found = [await features.for_billing(session, view.namespace, key) for key in sorted(key for key in keys if key)]
-    return SubscriptionExpanded.of(view, {feature.key: feature for feature in found if feature is not None})
+    customer = await customers.get(session, view.namespace, view.customer_id)
+    given = await entitlements.of_subscription(session, view.namespace, view.id)
+    included = Included(
+        features={feature.key: feature for feature in found if feature is not None},
+        entitlements={(one.feature_key, one.active_from): shown_v1(one, customer) for one in given},
+    )
+    return SubscriptionExpanded.of(view, included)
 
 
 @router.get(ONE, operation_id="getSubscription", summary="Get a subscription", responses=errors("v1", *FAILURES, 501))
