@@ -184,7 +184,7 @@ async def test_measuring_can_begin_before_the_entitlement(tenant: Tenant) -> Non
     assert await tenant.value(given, "2025-03-05T12:30:20") == await tenant.value(given, "2025-01-01")
 
 
-async def test_before_measuring_begins_grants_are_full(tenant: Tenant) -> None:
+async def test_before_measuring_begins_nothing_is_used(tenant: Tenant) -> None:
     given = await tenant.give(measure_usage_from=at("2025-05-10"))
     await tenant.use("2025-03-02", 10)
     tenant.clock.at = at("2025-03-05")
