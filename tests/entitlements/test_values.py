@@ -7,7 +7,7 @@ from sqlalchemy import event, text
 
 from meterhouse.customers import service as customers
 from meterhouse.customers.customer import CustomerChanges
-from meterhouse.entitlements import grants, service
+from meterhouse.entitlements import grants, runs, service
 from meterhouse.entitlements.entitlement import EntitlementType, MeasureFrom, NewEntitlement, NewRecurrence
 from meterhouse.entitlements.expiration import Expiration, ExpirationUnit
 from meterhouse.kernel.errors import Forbidden, InvalidInput
@@ -75,6 +75,19 @@ async def test_snapshots_never_change_a_value(tenant: Tenant) -> None:
             await session.execute(text("DELETE FROM entitlement_balance_snapshots"))
         assert await tenant.numbers(given) == seen
     assert len(await snapshots(tenant)) == 1
+
+
+async def test_many_phases_are_measured_by_the_minute(tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
+    hourly = NewRecurrence(Duration(hours=1), at("2025-03-01T00:07"))
+    given = await tenant.give(usage_period=hourly, preserve_overage=True)
+    await tenant.grant(given, 30, "2025-03-01", recurrence=NewRecurrence(Duration(hours=5)))
+    used = {"01T00:06:59": 4, "01T00:07:00": "1.5", "01T09": 70, "02T03:06:59.5": 2, "02T03:07": 5}
+    for when, quantity in used.items():
+        await tenant.use(f"2025-03-{when}", quantity)
+    tenant.clock.at = at("2025-03-02T03:30")
+    one_by_one = await tenant.numbers(given, remember=False)
+    monkeypatch.setattr(runs, "MANY_PHASES", 0)
+    assert await tenant.numbers(given, remember=False) == one_by_one == (23, 5, 0, 28)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,6 @@ from meterhouse.kernel.ids import new_id
 from meterhouse.kernel.reach import within_reach
 from meterhouse.metering.marks import UsageMarks
 from meterhouse.metering.query import MeterQueries
-from meterhouse.metering.usage import ClickHouseUsage
 
 # Snapshots of one entitlement: the next older one serves where a late event made the latest stale.
 KEPT_SNAPSHOTS = 3
@@ -50,7 +49,7 @@ class Access:
     """Tells what customers may use."""
 
     def __init__(self, queries: MeterQueries, marks: UsageMarks) -> None:
-        self._runs = Runs(ClickHouseUsage(queries), marks)
+        self._runs = Runs(queries, marks)
 
     async def values(
         self, session: ReadSession, namespace: str, entitlements: Sequence[Entitlement], at: datetime

@@ -66,7 +66,7 @@ class Histories:
     def __init__(self, queries: MeterQueries, marks: UsageMarks) -> None:
         self._queries = queries
         self._usage = ClickHouseUsage(queries)
-        self._runs = Runs(self._usage, marks)
+        self._runs = Runs(queries, marks)
 
     async def of(self, session: ReadSession, namespace: str, entitlement: Entitlement, query: HistoryQuery) -> History:
         """Return the history of an entitlement.

@@ -1,6 +1,7 @@
 """Where the usage of metered entitlements comes from (entitlements section 8)."""
 
 import json
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,6 +21,7 @@ from meterhouse.metering import meters
 from meterhouse.metering.filters import Filter
 from meterhouse.metering.marks import MarkRequest
 from meterhouse.metering.meter import Aggregation, Meter
+from meterhouse.metering.query import MeterQuery, UsageRow, Window
 from meterhouse.metering.usage import UsageRequest
 
 
@@ -37,6 +39,11 @@ class Source:
         """Tell whether usage is not what was added in a time but what there was at its end."""
         return self.meter.aggregation is Aggregation.LATEST
 
+    @property
+    def adds_up(self) -> bool:
+        """Tell whether the usage of a time is the sum of the usages of its parts."""
+        return self.meter.aggregation in (Aggregation.SUM, Aggregation.COUNT)
+
     def requests(self, phase: Phase) -> list[UsageRequest]:
         """Return what to measure for the usage of a phase, in the order that `usage` takes it."""
         if phase.start == phase.end:
@@ -49,6 +56,26 @@ class Source:
     def request(self, period: Period) -> UsageRequest:
         """Return what to measure for a time."""
         return UsageRequest(self.meter.namespace, self.meter, self.subjects, period, filters=self.filters)
+
+    def minutes(self, period: Period) -> MeterQuery:
+        """Return what to ask for the usage of each minute of a time."""
+        return MeterQuery(
+            self.meter,
+            period.start,
+            period.end,
+            window=Window.MINUTE,
+            customers={"": self.subjects},
+            filters=self.filters,
+        )
+
+    @exact
+    def sums(self, phases: Sequence[Phase], lasting: Sequence[Phase], used: Sequence[UsageRow]) -> dict[Phase, Decimal]:
+        """Return the usage of phases from that of minutes, which never lie in two; `lasting` are those with any."""
+        sums = dict.fromkeys(phases, ZERO)
+        starts = [phase.start for phase in lasting]
+        for row in used:
+            sums[lasting[bisect_right(starts, row.start) - 1]] += row.value
+        return {phase: self.converted(quantity) for phase, quantity in sums.items()}
 
     @exact
     def usage(self, measured: Sequence[Decimal]) -> Decimal:
