@@ -256,6 +256,10 @@ async def test_issues_of_a_card(
     found = answer.json()
     issues = found["extensions"]["validationErrors"] if status == 400 else found["validation_errors"]
     assert [one.get("code", "") for one in issues] == expected
+    if status == 201:  # a draft that is not whole yet stands in nobody's way
+        shown = await client.get(f"{V1}/plans/{found['id']}")
+        assert shown.status_code == 200 or "not_representable" in shown.text
+        assert (await client.get(f"{V1}/plans")).status_code == 200
 
 
 @pytest.mark.parametrize(

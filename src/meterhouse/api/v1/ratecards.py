@@ -13,6 +13,7 @@ from pydantic import Field, TypeAdapter, WithJsonSchema
 
 from meterhouse.api.wire import Description, ISODuration, JSONNumber, Name, Numeric, Opt, ResourceKey, Ulid, V1Model
 from meterhouse.catalog import prices, ratecards
+from meterhouse.catalog.cardrules import effective_cadence
 from meterhouse.catalog.prices import PaymentTerm, TierMode
 
 
@@ -288,7 +289,8 @@ def rate_card_of(card: ratecards.RateCard) -> RateCard:
             "description": card.description,
             "metadata": card.metadata,
             "feature_key": card.feature_key,
-            "billing_cadence": card.billing_cadence,
+            # Every card by usage has a cadence here, also one that a draft of v3 left without.
+            "billing_cadence": effective_cadence(card),
             "price": _each(card.price, price_of),
             "discounts": Discounts.of(card.discounts),
             "tax_config": _each(card.tax_config, TaxConfig.of),
