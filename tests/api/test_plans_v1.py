@@ -284,8 +284,18 @@ async def test_list_filters_and_order(client: httpx.AsyncClient) -> None:
     assert await keys(id=made[0]["id"], currency="EUR") == ["b", "a"]
     assert await keys(**{"keyVersion[a]": 1}) == ["a"]
     assert await keys(**{"keyVersion[a]": 2}) == []
+    assert await keys(**{"keyVersion[a][0]": 1}) == ["a"]
+    assert await keys(keyVersion="{'a': [1, 2], 'c': [1]}") == ["a"]
+    assert await keys(keyVersion='{"b": [1]}', **{"keyVersion[a]": 1}) == ["b", "a"]
     assert (await client.get(PLANS, params={"status": "odd"})).status_code == 400
-    assert (await client.get(PLANS, params={"keyVersion[a]": "x"})).status_code == 400
+    wrong = [
+        ("keyVersion[a]", "x"),
+        ("keyVersion[a]", "9" * 10),
+        ("keyVersion", "a"),
+        ("keyVersion", '{"\\u0000": [1]}'),
+    ]
+    for name, value in wrong:
+        assert (await client.get(PLANS, params={name: value})).status_code == 400, (name, value)
 
 
 async def test_creates_of_one_key_at_once(client: httpx.AsyncClient) -> None:

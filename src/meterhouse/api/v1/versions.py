@@ -1,10 +1,11 @@
 """What v1 plans and add-ons have in common."""
 
+import re
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 from fastapi import Path, Query, Request
-from pydantic import Field
+from pydantic import Field, TypeAdapter, ValidationError
 
 from meterhouse.api.problems import InvalidParameterError
 from meterhouse.api.wire import KEY_PATTERN, CurrencyCode, Instant, Opt, ResourceKey, V1Model, V1Resource
@@ -47,19 +48,35 @@ KEY_VERSION_PARAMETER = {
 }
 
 
+_KEY_VERSION = re.compile(r"keyVersion\[([^\[\]]*)\](?:\[\d*\])?")
+_Number = Annotated[int, Field(ge=1, le=2**31 - 1)]  # what the column of versions holds
+_KEY_VERSIONS: TypeAdapter[dict[ResourceKey, list[_Number]]] = TypeAdapter(dict[ResourceKey, list[_Number]])
+
+
 def key_versions(request: Request) -> dict[str, list[int]]:
     """Read `keyVersion[key]=version`; a key may come several times.
 
+    The official Python client writes the whole as one object instead, `keyVersion={'key': [version]}`.
+
     Raises:
-        InvalidParameterError: a version is no number that a version can have.
+        InvalidParameterError: a version is no number that a version can have, or a key none that can be.
     """
-    prefix = "keyVersion["
     versions: dict[str, list[int]] = {}
     for name, value in request.query_params.multi_items():
-        if name.startswith(prefix) and name.endswith("]"):
-            if not (value.isascii() and value.isdecimal() and len(value) < 10):
-                raise InvalidParameterError(name, "must be a version number", rule="type")
-            versions.setdefault(name.removeprefix(prefix)[:-1], []).append(int(value))
+        found = _KEY_VERSION.fullmatch(name)
+        if found is None and name != "keyVersion":
+            continue
+        try:
+            # No key has a quotation mark, so those of Python can stand for those of JSON.
+            given = (
+                _KEY_VERSIONS.validate_python({found[1]: [value]})
+                if found
+                else _KEY_VERSIONS.validate_json(value.replace("'", '"'))
+            )
+        except ValidationError:
+            raise InvalidParameterError(name, "must be a version number of a key", rule="type") from None
+        for key, numbers in given.items():
+            versions.setdefault(key, []).extend(numbers)
     return versions
 
 
