@@ -115,6 +115,12 @@ async def test_what_breaks_a_rule_is_refused(
     assert answer.status_code == status, answer.text
 
 
+async def test_no_operand_is_empty(client: httpx.AsyncClient, meter: Meter) -> None:
+    for empty in ({"eq": ""}, {"in": ["a", ""]}, {"contains": ""}, {"or": [{"eq": "a"}, {"ncontains": ""}]}):
+        body = {"key": "sales", "name": "Sales", "meter": {"id": meter.id, "filters": {"zone": empty}}}
+        assert (await client.post(V3, json=body)).status_code == 400, empty
+
+
 async def test_a_key_is_unique_until_it_is_archived(client: httpx.AsyncClient) -> None:
     made = await v1(client)
     again = await client.post(V1, json={"key": "api_calls", "name": "Again"})

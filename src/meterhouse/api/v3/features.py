@@ -83,6 +83,8 @@ _CONTAINS_PATTERN = re.compile(r"%((?:[^\\%_]|\\[\\%_])*)%", re.DOTALL)
 def _as_patterns(condition: Filter) -> Filter:
     """Return the condition as it is stored: `contains` as a pattern that both API versions can read."""
     if condition.operator in _PATTERNS:
+        if not condition.value:
+            raise ValueError("an operand must not be empty")
         escaped = re.sub(r"([\\%_])", r"\\\1", condition.value)
         return Filter(_PATTERNS[condition.operator], (f"%{escaped}%",))
     if condition.filters:
