@@ -30,13 +30,15 @@ def to_table(
 ) -> pa.Table:
     """Lay events out as columns, type by type. Slots that no event fills are left out and take the table's defaults.
 
-    Events of one type keep their order.
+    Row ids rise in the order of `events`, for lists end with them.
 
     Args:
         marks: by partition of the log, what tells that its owner inserts the rows (`ownership`).
     """
     groups = _by_type(events)
-    events = [one for group in groups.values() for one in group]
+    order = [place for group in groups.values() for place in group]
+    ids = new_ids(len(events))
+    events = [events[place] for place in order]
     records, payloads = [record for record, _ in events], [payload for _, payload in events]
     data = pa.array([payload.data for payload in payloads], _TEXT)
     exact_data = _exact(data)
@@ -51,7 +53,7 @@ def to_table(
         "exact_data": exact_data,
         "ingested_at": pa.array([record.ingested_at for record in records], _INSTANT),
         "stored_at": pa.repeat(pa.scalar(stored_at, _INSTANT), len(events)),
-        "store_row_id": new_ids(len(events)),
+        "store_row_id": [ids[place] for place in order],
         "log_partition": pa.array([record.partition for record in records], pa.uint32()),
         "log_position": pa.array([record.position for record in records], pa.uint64()),
         "owner_mark": pa.array([marks.get(record.partition, 0) for record in records], pa.uint64()),
@@ -60,14 +62,15 @@ def to_table(
     return pa.table(columns)
 
 
-def _by_type(events: Sequence[Decoded]) -> dict[EventType, list[Decoded]]:
-    groups: dict[EventType, list[Decoded]] = {}
-    for one in events:
-        name = (one[0].namespace, one[1].type)
+def _by_type(events: Sequence[Decoded]) -> dict[EventType, list[int]]:
+    """Return the places of the events of each type."""
+    groups: dict[EventType, list[int]] = {}
+    for place, (record, payload) in enumerate(events):
+        name = (record.namespace, payload.type)
         if name in groups:
-            groups[name].append(one)
+            groups[name].append(place)
         else:
-            groups[name] = [one]
+            groups[name] = [place]
     return groups
 
 

@@ -50,7 +50,7 @@ def handler(db: Database) -> JobHandler:
                 return  # as nearly always
             found = await attribution.resolve(session, namespace, json.loads(payload["subjects"]))
             for customer_id in sorted({customer.id for customer in found.values() if customer is not None}):
-                for charge in await charges.unfinished(session, namespace, customer_id):
+                for charge, _ in await charges.unfinished(session, namespace, customer_id):
                     waits = max(filter(None, (charge.advance_after, charge.retry_after)), default=None)
                     if charge.advance_after is not None and waits is not None and waits <= now:
                         advance = {"namespace": namespace, "charge_id": charge.id}
