@@ -61,8 +61,8 @@ def test_a_feature_of_a_language_model(client: Client, server: Server) -> None:
     assert _get(server, "/llm-cost/prices", **{"filter[model_id]": "gpt-4o"})["meta"]["page"]["total"] == 1
     client.meters.create(
         {
-            "slug": "sdk_tokens",
-            "eventType": "sdk_tokens",
+            "slug": "sdk_llm_tokens",
+            "eventType": "sdk_llm_tokens",
             "aggregation": "SUM",
             "valueProperty": "$.n",
             "groupBy": {"kind": "$.kind"},
@@ -70,9 +70,9 @@ def test_a_feature_of_a_language_model(client: Client, server: Server) -> None:
     )
     made = client.features.create(
         FeatureCreateInputs(
-            key="sdk_tokens",
+            key="sdk_llm_tokens",
             name="Tokens",
-            meter_slug="sdk_tokens",
+            meter_slug="sdk_llm_tokens",
             unit_cost={
                 "type": "llm",
                 "provider": "openai",
@@ -90,8 +90,8 @@ def test_a_feature_of_a_language_model(client: Client, server: Server) -> None:
         "effective_from": "2025-01-01T00:00:00Z",
     }
     path = f"{V3}/llm-cost/overrides/{_post(server, '/llm-cost/overrides', override)['id']}"
-    assert client.features.get("sdk_tokens").unit_cost["pricing"]["inputPerToken"] == "0.5"
+    assert client.features.get("sdk_llm_tokens").unit_cost["pricing"]["inputPerToken"] == "0.5"
     assert server.http.delete(path).status_code == 204
-    assert client.features.get("sdk_tokens").unit_cost["pricing"]["inputPerToken"] == "0.0000025"
+    assert client.features.get("sdk_llm_tokens").unit_cost["pricing"]["inputPerToken"] == "0.0000025"
     asked = server.http.post(f"{V3}/features/{made.id}/cost/query")
     assert (asked.status_code, asked.json()) == (200, {"data": []})

@@ -30,11 +30,11 @@ SOON = timedelta(days=2)
 
 @pytest.fixture(scope="module")
 def client(url: str) -> Iterator[Client]:
-    """The synchronous client, with a customer and the plans `sdk_basic` (two phases) and `sdk_pro` to sell."""
+    """The synchronous client, with a customer and the plans `sdk_basic` (two phases) and `sdk_better` to sell."""
     with Client(endpoint=url, token="any") as client:
         client.customers.create(CustomerCreate(name="Subscriber", key=CUSTOMER))
         publish(client, "sdk_basic", phase("trial", duration="P2W"), phase("main"))
-        publish(client, "sdk_pro", phase("main"))
+        publish(client, "sdk_better", phase("main"))
         yield client
 
 
@@ -115,20 +115,20 @@ def test_the_life_of_a_subscription(client: Client) -> None:
     assert (canceled.status, canceled.active_to) == ("canceled", after.phases[1].active_from)
     assert client.subscriptions.unschedule_cancelation(made).status == "active"
 
-    to_pro = PlanSubscriptionChange(timing="next_billing_cycle", plan=PlanReferenceInput(key="sdk_pro"))
+    to_pro = PlanSubscriptionChange(timing="next_billing_cycle", plan=PlanReferenceInput(key="sdk_better"))
     planned = client.subscriptions.change(made, to_pro)
     assert (planned.current.status, planned.next.status) == ("canceled", "scheduled")
     assert client.subscriptions.restore(made).active_to is None
     with pytest.raises(ResourceNotFoundError):
         client.subscriptions.get_expanded(planned.next.id)
 
-    now = PlanSubscriptionChange(timing="immediate", plan=PlanReferenceInput(key="sdk_pro"), name="Pro")
+    now = PlanSubscriptionChange(timing="immediate", plan=PlanReferenceInput(key="sdk_better"), name="Pro")
     changed = client.subscriptions.change(made, now)
     assert (changed.current.id, changed.current.status) == (made, "inactive")
-    assert (changed.next.name, changed.next.status, changed.next.plan.key) == ("Pro", "active", "sdk_pro")
+    assert (changed.next.name, changed.next.status, changed.next.plan.key) == ("Pro", "active", "sdk_better")
     assert changed.next.active_from == changed.current.active_to
 
-    publish(client, "sdk_pro", phase("main"))
+    publish(client, "sdk_better", phase("main"))
     migrated = client.subscriptions.migrate(changed.next.id, {"timing": "immediate", "targetVersion": 2})
     assert (migrated.next.plan.version, migrated.next.name) == (2, "Pro")
     assert client.subscriptions.cancel(migrated.next.id, {"timing": "immediate"}).status == "inactive"

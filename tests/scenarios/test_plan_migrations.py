@@ -92,7 +92,7 @@ class Company:
 
     async def dump(self) -> Any:
         """Every row of every table but those of migrations and jobs."""
-        skipped = {"plan_migrations", "plan_migration_subscriptions", "jobs"}
+        skipped = {"plan_migrations", "plan_migration_subscriptions", "job"}
         async with self.world.app.services.db.read() as session:
             tables = await session.scalars(
                 text("SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1")
