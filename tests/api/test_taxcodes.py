@@ -179,3 +179,25 @@ async def test_a_plan_shows_a_code_that_its_tax_code_was_given_later(db: Databas
     assert await shown() == {"taxCodeId": goods["id"]}
     await client.put(f"{V3}/{goods['id']}", json={"name": "Goods", "app_mappings": [STRIPE]})
     assert await shown() == {"taxCodeId": goods["id"], "stripe": {"code": STRIPE["tax_code"]}}
+
+
+async def test_of_a_deletion_and_a_plan_at_once_one_is_refused(client: httpx.AsyncClient) -> None:
+    for round_ in range(6):
+        code = (await made(client, f"code_{round_}"))["id"]
+        card = {
+            "type": "flat_fee",
+            "key": "fee",
+            "name": "Fee",
+            "billingCadence": None,
+            "price": {"type": "flat", "amount": "5"},
+            "taxConfig": {"taxCodeId": code},
+        }
+        plan = {
+            "key": f"plan_{round_}",
+            "name": "Plan",
+            "currency": "USD",
+            "billingCadence": "P1M",
+            "phases": [{"key": "main", "name": "Main", "duration": None, "rateCards": [card]}],
+        }
+        sold, deleted = await asyncio.gather(client.post("/api/v1/plans", json=plan), client.delete(f"{V3}/{code}"))
+        assert (sold.status_code, deleted.status_code) in ((201, 409), (400, 204))

@@ -6,7 +6,7 @@ from sqlalchemy import case, select
 
 from meterhouse.catalog.models import TaxCodeRow, TaxDefaultsRow
 from meterhouse.kernel.conditions import Sort
-from meterhouse.kernel.db import ReadSession
+from meterhouse.kernel.db import ReadSession, WriteSession
 from meterhouse.kernel.paged import page_of
 from meterhouse.kernel.pages import PageRequest
 
@@ -18,6 +18,20 @@ async def find(
     query = select(TaxCodeRow).where(TaxCodeRow.namespace == namespace, TaxCodeRow.id == tax_code_id)
     if not deleted_too:
         query = query.where(TaxCodeRow.deleted_at.is_(None))
+    return (await session.scalars(query)).one_or_none()
+
+
+async def locked(session: WriteSession, namespace: str, tax_code_id: str, *, shared: bool) -> TaxCodeRow | None:
+    """Return the live tax code of that id as it is now, and keep it so until the transaction ends.
+
+    `shared` is for those who sell something with it: they keep out who deletes it, not each other.
+    """
+    query = (
+        select(TaxCodeRow)
+        .where(TaxCodeRow.namespace == namespace, TaxCodeRow.id == tax_code_id, TaxCodeRow.deleted_at.is_(None))
+        .with_for_update(read=shared)
+        .execution_options(populate_existing=True)
+    )
     return (await session.scalars(query)).one_or_none()
 
 

@@ -49,7 +49,11 @@ async def resolved(
         InvalidInput: the id names no live tax code of the namespace, or the code is none of Stripe's.
     """
     if config.tax_code_id is not None:
-        row = await repository.find(session, namespace, config.tax_code_id, deleted_too=kept)
+        if kept:
+            row = await repository.find(session, namespace, config.tax_code_id, deleted_too=True)
+        else:
+            # Not deleted before what is sold with it is stored and can be found.
+            row = await repository.locked(session, namespace, config.tax_code_id, shared=True)
         if row is None:
             message = f"tax code not found: {config.tax_code_id}"
             raise invalid(message, code="tax_code_not_found", field=f"{field}.taxCodeId")

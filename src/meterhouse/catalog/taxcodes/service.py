@@ -27,9 +27,13 @@ async def get(session: ReadSession, namespace: str, tax_code_id: str) -> TaxCode
 async def _live(session: ReadSession, namespace: str, tax_code_id: str) -> TaxCodeRow:
     row = await repository.find(session, namespace, tax_code_id)
     if row is None:
-        message = f"tax code not found: {tax_code_id}"
-        raise NotFound(message, issues=[Issue("tax_code_not_found", message)])
+        raise _not_found(tax_code_id)
     return row
+
+
+def _not_found(tax_code_id: str) -> NotFound:
+    message = f"tax code not found: {tax_code_id}"
+    return NotFound(message, issues=[Issue("tax_code_not_found", message)])
 
 
 async def exists(session: ReadSession, namespace: str, tax_code_id: str, *, deleted_too: bool = False) -> bool:
@@ -101,8 +105,11 @@ async def delete(session: WriteSession, namespace: str, tax_code_id: str, *, use
         Conflict: it is the system's own, a default of the organization, or one of `uses` needs it; codes
             `tax_code_managed_by_system`, `tax_code_is_organization_default`, `tax_code_in_use`.
     """
+    # The row first, as those who sell something with it do.
+    row = await repository.locked(session, namespace, tax_code_id, shared=False)
+    if row is None:
+        raise _not_found(tax_code_id)
     await hold(session, namespace)
-    row = await _live(session, namespace, tax_code_id)
     _check_users(row)
     defaults = await repository.find_defaults(session, namespace)
     if defaults is not None and row.id in (defaults.invoicing_tax_code_id, defaults.credit_grant_tax_code_id):
