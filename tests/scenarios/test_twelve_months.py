@@ -183,6 +183,47 @@ async def test_a_year_to_the_cent(new_world: NewWorld) -> None:
         await shop.check_stable()
 
 
+async def test_another_plan_with_the_same_item(new_world: NewWorld) -> None:
+    async with new_world() as world:
+        shop = Shop(world)
+        await shop.open()
+        await shop.plan("small", phase(flat_card("seat", "31.00")))
+        await shop.plan("large", phase(flat_card("seat", "62.00")))
+        await shop.plan("largest", phase(flat_card("seat", "93.00")))
+        await shop.plan("yearly", phase(flat_card("seat", "730.00", cadence="P1Y")), billingCadence="P1Y")
+        moves = {
+            "up": ("small", [("large", utc(2025, 1, 30)), ("largest", utc(2025, 2, 7))]),
+            "down": ("large", [("small", utc(2025, 1, 30))]),
+            "long": ("large", [("yearly", utc(2025, 1, 30))]),
+        }
+        for key, (plan, _) in moves.items():
+            await shop.subscribe(key, plan)
+        for when, key, plan in sorted((when, key, plan) for key, (_, all_) in moves.items() for plan, when in all_):
+            await shop.move_to(when)
+            path = f"/api/v1/subscriptions/{shop.subscriptions[key]}/change"
+            changed = await world.call("POST", path, {"plan": {"key": plan}, "timing": "immediate"})
+            shop.subscriptions[key] = changed["next"]["id"]
+        await shop.move_to(utc(2025, 2, 15, 2))
+        found = {key: [line for line in await lines_of(shop, key) if line[3]] for key in moves}
+        # Half a month at twice the price, less half of what was paid; then a quarter month, in the same way.
+        month = ("seat", "2025-01-15", "2025-02-15")
+        rest = cents(D(62) * 16 / 31) - cents(D(31) * 16 / 31)
+        last = cents(D(93) * 8 / 31) - cents(D(62) * 8 / 31)
+        assert found["up"] == [
+            (*month, D("31.00")),
+            ("seat", "2025-01-30", "2025-02-15", rest),
+            ("seat", "2025-02-07", "2025-02-15", last),
+            ("seat", "2025-02-15", "2025-03-15", D("93.00")),
+        ]
+        # Nothing is given back, and nothing is paid again.
+        assert found["down"] == [(*month, D("62.00")), ("seat", "2025-02-15", "2025-03-15", D("31.00"))]
+        assert found["long"] == [
+            (*month, D("62.00")),
+            ("seat", "2025-01-30", "2026-01-15", D(2 * 350) - D("32.00")),
+        ]
+        await shop.check_stable(differences=["seat"])
+
+
 async def test_edits_while_a_part_is_billed(new_world: NewWorld) -> None:
     async with new_world() as world:
         shop = Shop(world)

@@ -6,11 +6,14 @@ from decimal import Decimal
 
 from meterhouse.billing.charges.intents import ChargeIntent
 from meterhouse.billing.charges.states import Status
-from meterhouse.billing.charges.views import ChargeState
+from meterhouse.billing.charges.valuation import amount_after_proration
+from meterhouse.billing.charges.views import ChargeState, Invoiced
 from meterhouse.billing.sync.invoiced import beyond_invoiced
+from meterhouse.billing.sync.issued_days import around_issued
 from meterhouse.billing.sync.matching import matched
 from meterhouse.billing.sync.targets import targets
-from meterhouse.catalog.prices import FlatPrice
+from meterhouse.catalog.prices import Discounts, FlatPrice, PercentageDiscount
+from meterhouse.kernel.money import plain
 from meterhouse.kernel.periods import Period
 from meterhouse.subscriptions.spec import PATCH_ID
 from meterhouse.subscriptions.views import ItemVersion
@@ -25,6 +28,10 @@ def intents(*versions: ItemVersion, as_of: str = "1-20") -> tuple[ChargeIntent, 
     return targets(view(phase("main", *versions)), at(as_of)).intents
 
 
+def issued(intent: ChargeIntent, period: Period) -> Invoiced:
+    return Invoiced(period, amount_after_proration(replace(intent, service_period=period)) or Decimal(0))
+
+
 def stored(wanted: Sequence[ChargeIntent], invoiced: Mapping[str, Period]) -> list[ChargeState]:
     """Pretend that the charges exist, and what invoices bill of them by name."""
     return [
@@ -35,7 +42,7 @@ def stored(wanted: Sequence[ChargeIntent], invoiced: Mapping[str, Period]) -> li
             status=Status.FINAL,
             has_runs=name in invoiced,
             subscription_item_id=None,
-            invoiced=invoiced.get(name),
+            invoiced=issued(intent, invoiced[name]) if name in invoiced else None,
         )
         for name, intent in by_name(wanted).items()
     ]
@@ -43,10 +50,16 @@ def stored(wanted: Sequence[ChargeIntent], invoiced: Mapping[str, Period]) -> li
 
 def told(wanted: Sequence[ChargeIntent]) -> dict[str, tuple[Period, str]]:
     return {
-        name: (intent.service_period, str(intent.price.amount))
+        name: (intent.service_period, plain(intent.price.amount))
         for name, intent in by_name(wanted).items()
         if isinstance(intent.price, FlatPrice)
     }
+
+
+def settled(
+    wanted: Sequence[ChargeIntent], existing: Sequence[ChargeState], replaced: Sequence[ChargeState] = ()
+) -> tuple[ChargeIntent, ...]:
+    return beyond_invoiced(matched(around_issued(wanted, existing), existing), existing, replaced)
 
 
 WHOLE = span("1-15", "2-15")
@@ -56,42 +69,42 @@ ISSUED = {"fee[0]": WHOLE}
 
 def test_a_dearer_version_bills_what_it_is_more() -> None:
     wanted = intents(fee("62.00", "1-15", "2-01"), fee("93.00", "2-01", version=1))
-    assert told(beyond_invoiced(wanted, stored(SOLD, {}))) == told(wanted)
-    kept = beyond_invoiced(wanted, stored(SOLD, ISSUED))
+    assert told(settled(wanted, stored(SOLD, {}))) == told(wanted)
+    kept = settled(wanted, stored(SOLD, ISSUED))
     assert told(kept) == {
-        "fee[0]": (WHOLE, "62.00"),
-        "fee/v1[0]": (span("2-01", "2-15"), "31.00"),
-        "fee/v1[1]": (span("2-15", "3-15"), "93.00"),
+        "fee[0]": (WHOLE, "62"),
+        "fee/v1[0]": (span("2-01", "2-15"), "31"),
+        "fee/v1[1]": (span("2-15", "3-15"), "93"),
     }
     # A second sync, and one after that line was issued too, find the same.
-    again = beyond_invoiced(wanted, stored(kept, {**ISSUED, "fee/v1[0]": span("2-01", "2-15")}))
+    again = settled(wanted, stored(kept, {**ISSUED, "fee/v1[0]": span("2-01", "2-15")}))
     assert told(again) == told(kept)
 
 
 def test_versions_add_up_to_the_dearest_so_far() -> None:
     first = intents(fee("62.00", "1-15", "2-01"), fee("93.00", "2-01", version=1))
-    before = stored(beyond_invoiced(first, stored(SOLD, ISSUED)), {**ISSUED, "fee/v1[0]": span("2-01", "2-15")})
+    before = stored(settled(first, stored(SOLD, ISSUED)), {**ISSUED, "fee/v1[0]": span("2-01", "2-15")})
     cut = fee("93.00", "2-01", "2-08", version=1)
-    for amount, rest in (("100.00", "7.00"), ("93.00", "0"), ("50.00", "0")):
+    for amount, rest in (("100.00", "7"), ("93.00", "0"), ("50.00", "0")):
         wanted = intents(fee("62.00", "1-15", "2-01"), cut, fee(amount, "2-08", version=2))
-        assert told(beyond_invoiced(wanted, before))["fee/v2[0]"] == (span("2-08", "2-15"), rest), amount
+        assert told(settled(wanted, before))["fee/v2[0]"] == (span("2-08", "2-15"), rest), amount
 
 
 def test_an_item_that_ends_is_cut_as_ever() -> None:
     wanted = intents(fee("62.00", "1-15", "2-01"), item(TOKENS))
-    assert told(beyond_invoiced(wanted, stored(SOLD, ISSUED))) == {"fee[0]": (span("1-15", "2-01"), "62.00")}
+    assert told(settled(wanted, stored(SOLD, ISSUED))) == {"fee[0]": (span("1-15", "2-01"), "62")}
     # Sold again later, the days that were paid are not paid again.
     later = intents(fee("62.00", "1-15", "2-01"), fee("62.00", "2-08", version=1))
-    assert told(beyond_invoiced(later, stored(wanted, ISSUED)))["fee/v1[0]"] == (span("2-08", "2-15"), "0")
+    assert told(settled(later, stored(wanted, ISSUED)))["fee/v1[0]"] == (span("2-08", "2-15"), "0")
 
 
 def test_days_that_are_shared_in_part() -> None:
     before = stored(intents(fee("62.00", "1-15", "2-01"), item(TOKENS)), {"fee[0]": span("1-15", "2-01")})
     # From 25 January on: 7 of 21 days are billed already.
     wanted = intents(fee("62.00", "1-15", "1-25"), fee("93.00", "1-25", version=1))
-    kept = told(beyond_invoiced(wanted, before))
-    assert kept["fee[0]"] == (span("1-15", "2-01"), "62.00")
-    assert kept["fee/v1[0]"] == (span("1-25", "2-15"), "72.33")
+    kept = told(settled(wanted, before))
+    assert kept["fee[0]"] == (span("1-15", "2-01"), "62")
+    assert kept["fee/v1[0]"] == (span("1-25", "2-15"), "72.3333333333")
 
 
 def test_a_version_put_in_before_others_moves_none_that_was_realised() -> None:
@@ -100,12 +113,12 @@ def test_a_version_put_in_before_others_moves_none_that_was_realised() -> None:
     wanted = intents(
         fee("62.00", "1-15", "1-20"), fee("80.00", "1-20", "2-01", 1), fee("93.00", "2-01", None, 2), as_of="2-02"
     )
-    kept = beyond_invoiced(matched(wanted, states), states)
+    kept = settled(wanted, states)
     assert told(kept) == {
-        "fee[0]": (span("1-15", "2-01"), "62.00"),
-        "fee/v1[0]": (span("2-01", "2-15"), "93.00"),
-        "fee/v2[0]": (span("1-20", "2-01"), "18.00"),
-        "fee/v2[1]": (span("2-15", "3-15"), "93.00"),
+        "fee[0]": (span("1-15", "2-01"), "62"),
+        "fee/v1[0]": (span("2-01", "2-15"), "93"),
+        "fee/v2[0]": (span("1-20", "2-01"), "18"),
+        "fee/v2[1]": (span("2-15", "3-15"), "93"),
     }
     assert matched(kept, states) == kept
     assert matched(before, states) == before
@@ -128,3 +141,66 @@ def test_what_is_owed_once_is_owed_once_for_all_versions() -> None:
     edited = intents(once[0], replace(fee("40", "1-16", None, 1, cadence=None), annotations={PATCH_ID: "x"}))
     for wanted in (gap, edited):
         assert [one.price.amount for one in wanted if isinstance(one.price, FlatPrice)] == [Decimal(40)] * 2
+
+
+def owed_once(sold: Sequence[ChargeIntent], wanted: Sequence[ChargeIntent], *realised: str) -> dict[str, str]:
+    """Return what each version of a fee owed once comes to, where some were paid as they were sold."""
+    states = stored(sold, {name: next(one.service_period for one in sold) for name in realised})
+    return {name: amount for name, (_, amount) in told(settled(wanted, states)).items()}
+
+
+def test_a_version_put_in_before_one_that_was_paid_owes_the_rest() -> None:
+    sold = intents(fee("40", "1-15", "1-20", cadence=None), fee("120", "1-20", None, 1, cadence=None))
+    for amount, rest in (("100", "0"), ("120", "0"), ("150", "30")):
+        wanted = intents(
+            fee("40", "1-15", "1-18", cadence=None),
+            fee(amount, "1-18", "1-20", 1, cadence=None),
+            fee("120", "1-20", None, 2, cadence=None),
+        )
+        # What was paid keeps its identity; what was put in has the one that is free.
+        expected = {"fee": "40", "fee/v1": "80", "fee/v2": rest}
+        assert owed_once(sold, wanted, "fee", "fee/v1") == expected, amount
+    assert owed_once(sold, wanted) == {"fee": "40", "fee/v1": "110", "fee/v2": "0"}
+
+
+def following(*items: ItemVersion) -> tuple[ChargeIntent, ...]:
+    """Return the charges of the subscription that takes the other's place on 1 February."""
+    return targets(view(phase("other", *items, start="2-01"), id="N"), at("2-02")).intents
+
+
+def test_a_subscription_in_the_place_of_another_bills_what_it_is_more() -> None:
+    paid = stored(SOLD, ISSUED)
+    for amount, rest in (("93.00", "31"), ("62.00", "0"), ("31.00", "0")):
+        kept = told(settled(following(fee(amount, "2-01")), [], paid))
+        assert kept["fee[0]"] == (span("2-01", "2-15"), rest), amount
+        assert kept["fee[1]"] == (span("2-15", "3-15"), plain(Decimal(amount)))
+    other = item(card("team", flat("93.00")), "2-01")
+    assert told(settled(following(other), [], paid))["team[0]"] == (span("2-01", "2-15"), "93")
+    # What is owed once is sold anew.
+    once = stored(intents(fee("500", "1-15", cadence=None)), {"fee": WHOLE})
+    assert told(settled(following(fee("500", "2-01", cadence=None)), [], once))["fee"][1] == "500"
+
+
+def test_another_cadence_shares_days_too() -> None:
+    yearly = following(fee("730.00", "2-01", cadence="P1Y"))
+    (kept,) = settled(yearly, [], stored(SOLD, ISSUED))
+    # 348 of 365 days at 2.00 a day, less 14 of 31 days of 62.00.
+    assert amount_after_proration(kept) == 348 * 2 - 28
+    assert amount_after_proration(yearly[0]) == 348 * 2
+
+
+def test_what_an_invoice_took_off_is_not_counted_as_paid() -> None:
+    reduced = stored(SOLD, ISSUED)
+    reduced = [replace(reduced[0], invoiced=Invoiced(WHOLE, Decimal("31.00")))]
+    half = Discounts(percentage=PercentageDiscount(percentage=Decimal(50)))
+    for discounts, rest in ((Discounts(), "31"), (half, "0")):
+        offered = card("fee", flat("62.00"), discounts=discounts)
+        wanted = intents(fee("62.00", "1-15", "2-01"), item(offered, "2-01", version=1))
+        # 14 of 31 days at the new price, less 14.00 that were paid for them; a discount comes off what is left.
+        assert told(settled(wanted, reduced))["fee/v1[0]"] == (span("2-01", "2-15"), rest)
+
+
+def test_without_proration_days_are_not_paid_twice_either() -> None:
+    whole = view(phase("other", fee("93.00", "2-01"), start="2-01"), id="N", pro_rating_enabled=False)
+    kept = told(settled(targets(whole, at("2-02")).intents, [], stored(SOLD, ISSUED)))
+    assert kept["fee[0]"] == (span("2-01", "2-15"), "65")

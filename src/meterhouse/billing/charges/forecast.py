@@ -38,7 +38,7 @@ async def due(
     Raises:
         BillingError: usage cannot be read or rated.
     """
-    rows = [row for row, *_ in await repository.of_subscription(session, namespace, subscription_id)]
+    rows = [row for row, *_ in await repository.of_subscriptions(session, namespace, [subscription_id])]
     runs: dict[str, list[ChargeRunRow]] = {row.id: [] for row in rows}
     for run in await repository.runs_of(session, namespace, list(runs)):
         runs[run.charge_id].append(run)

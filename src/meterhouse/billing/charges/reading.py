@@ -15,7 +15,7 @@ from meterhouse.billing.charges.states import Kind, PublicStatus, Status
 from meterhouse.billing.charges.tools import Tools
 from meterhouse.billing.charges.usage import Metered
 from meterhouse.billing.charges.valuation import rate_cumulative
-from meterhouse.billing.charges.views import Charge, ChargeState
+from meterhouse.billing.charges.views import Charge, ChargeState, Invoiced
 from meterhouse.billing.rating.results import Totals
 from meterhouse.catalog.prices import SettlementMode
 from meterhouse.credits.balances import OutstandingCharge
@@ -58,18 +58,29 @@ def view(row: ChargeRow, *, booked: Totals | None = None, realtime: Totals | Non
 
 async def of_subscription(session: ReadSession, namespace: str, subscription_id: str) -> list[ChargeState]:
     """Return the subscription's charges whose base intent is not deleted, also those that a user deleted."""
-    return [
-        ChargeState(
-            id=row.id,
-            unique_reference_id=row.unique_reference_id,
-            intent=base_intent(row),
-            status=Status(row.status),
-            has_runs=has_runs,
-            subscription_item_id=row.subscription_item_id,
-            invoiced=Period(since, until) if since and until else None,
-        )
-        for row, has_runs, since, until in await repository.of_subscription(session, namespace, subscription_id)
-    ]
+    return [_state(*found) for found in await repository.of_subscriptions(session, namespace, [subscription_id])]
+
+
+async def invoiced_beyond(
+    session: ReadSession, namespace: str, subscription_ids: Sequence[str], instant: datetime
+) -> list[ChargeState]:
+    """Return those charges of subscriptions of which issued invoices bill days after `instant`."""
+    found = await repository.of_subscriptions(session, namespace, subscription_ids, invoiced_beyond=instant)
+    return [_state(*one) for one in found]
+
+
+def _state(
+    row: ChargeRow, has_runs: bool, since: datetime | None, until: datetime | None, amount: Decimal | None
+) -> ChargeState:
+    return ChargeState(
+        id=row.id,
+        unique_reference_id=row.unique_reference_id,
+        intent=base_intent(row),
+        status=Status(row.status),
+        has_runs=has_runs,
+        subscription_item_id=row.subscription_item_id,
+        invoiced=Invoiced(Period(since, until), amount or ZERO) if since and until else None,
+    )
 
 
 async def list_charges(

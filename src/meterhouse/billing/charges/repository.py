@@ -57,27 +57,34 @@ async def runs_of(session: ReadSession, namespace: str, charge_ids: Sequence[str
     return list(await session.scalars(query))
 
 
-async def of_subscription(
-    session: ReadSession, namespace: str, subscription_id: str
-) -> list[tuple[ChargeRow, bool, datetime | None, datetime | None]]:
+async def of_subscriptions(
+    session: ReadSession, namespace: str, subscription_ids: Sequence[str], *, invoiced_beyond: datetime | None = None
+) -> list[tuple[ChargeRow, bool, datetime | None, datetime | None, Decimal | None]]:
     """Return charges whose base is not deleted, each with whether it has a run that counts.
 
-    The two instants are from when and until when lines of invoices bill it that can no longer change.
+    The rest is from when, until when and for how much lines of invoices bill it that can no longer change. With
+    `invoiced_beyond` only charges of which they bill days after that.
     """
-    counts = (ChargeRunRow.charge_id == ChargeRow.id) & _LIVE
-    sealed = counts & ChargeRunRow.sealed_at.is_not(None) & ChargeRunRow.line_id.is_not(None)
+    sealed = _LIVE & ChargeRunRow.sealed_at.is_not(None) & ChargeRunRow.line_id.is_not(None)
+    net = ChargeRunRow.amount + ChargeRunRow.charges_total - ChargeRunRow.discounts_total
+    until = func.max(ChargeRunRow.service_period_to).filter(sealed)
     query = (
         select(
             ChargeRow,
-            select(ChargeRunRow.id).where(counts).exists(),
-            select(func.min(ChargeRunRow.service_period_from)).where(sealed).scalar_subquery(),
-            select(func.max(ChargeRunRow.service_period_to)).where(sealed).scalar_subquery(),
+            func.coalesce(func.bool_or(_LIVE), False),
+            func.min(ChargeRunRow.service_period_from).filter(sealed),
+            until,
+            func.sum(net).filter(sealed),
         )
-        .where(ChargeRow.namespace == namespace, ChargeRow.subscription_id == subscription_id)
+        .outerjoin(ChargeRunRow, ChargeRunRow.charge_id == ChargeRow.id)
+        .where(ChargeRow.namespace == namespace, ChargeRow.subscription_id.in_(subscription_ids))
         .where(ChargeRow.base_deleted_at.is_(None))
+        .group_by(ChargeRow.id)
         .order_by(ChargeRow.id)
     )
-    return [(row, found, since, until) for row, found, since, until in await session.execute(query)]
+    if invoiced_beyond is not None:
+        query = query.having(until > invoiced_beyond)
+    return [tuple(found) for found in await session.execute(query)]
 
 
 async def unfinished(

@@ -163,6 +163,12 @@ class Charges:
         """Return the subscription's charges whose base intent is not deleted, also those that a user deleted."""
         return await reading.of_subscription(session, namespace, subscription_id)
 
+    async def invoiced_beyond(
+        self, session: ReadSession, namespace: str, subscription_ids: Sequence[str], instant: datetime
+    ) -> list[ChargeState]:
+        """Return those charges of subscriptions of which issued invoices bill days after `instant`."""
+        return await reading.invoiced_beyond(session, namespace, subscription_ids, instant)
+
     async def outstanding(self, session: ReadSession, customer: Customer) -> list[OutstandingCharge]:
         """Return what started, unfinished charges will still cost, for the live balance."""
         return await reading.outstanding(session, self.tools, customer)

@@ -12,6 +12,18 @@ from meterhouse.kernel.periods import Period
 
 
 @dataclass(frozen=True, slots=True)
+class Invoiced:
+    """What invoices that can no longer change bill of a charge, from its start.
+
+    Attributes:
+        amount: discounts off, before credits and taxes.
+    """
+
+    period: Period
+    amount: Decimal
+
+
+@dataclass(frozen=True, slots=True)
 class ChargeState:
     """What the subscription sync compares its target with.
 
@@ -19,7 +31,7 @@ class ChargeState:
         intent: the base intent, the system's view; a user's override does not show here.
         status: the detailed status.
         has_runs: whether anything was realised that still counts; such a charge takes no new intent.
-        invoiced: what an invoice that can no longer change bills of it, from its start; None: nothing.
+        invoiced: what issued invoices bill of it; None: nothing.
     """
 
     id: str
@@ -28,7 +40,7 @@ class ChargeState:
     status: Status
     has_runs: bool
     subscription_item_id: str | None
-    invoiced: Period | None = None
+    invoiced: Invoiced | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,14 @@
 """Which wanted charge a realised one is, where versions of an item were put in before it. Pure.
 
 Versions are counted in order of time, and a quantity of an add-on may be set for the past. Then the versions after it
-count one more, but what was realised of them keeps its identity, and the version that came between takes a free one.
+count one more, but what was realised of them keeps its identity, and what has no identity of its own any more takes
+a free one.
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import replace
+from itertools import count
 
 from meterhouse.billing.charges.intents import ChargeIntent
 from meterhouse.billing.charges.views import ChargeState
@@ -24,21 +26,26 @@ def matched(wanted: Sequence[ChargeIntent], existing: Sequence[ChargeState]) -> 
         for state in existing
         if state.has_runs and state.unique_reference_id is not None
     }
-    moved: dict[str | None, str] = {}
-    for intent in wanted:
-        reference = realised.get((item_of(intent.unique_reference_id), intent.service_period.start))
-        if reference is not None and reference != intent.unique_reference_id:
-            moved[intent.unique_reference_id] = reference
-    taken = set(moved.values())
+    own = [realised.get((item_of(intent.unique_reference_id), intent.service_period.start)) for intent in wanted]
+    taken: set[str | None] = {reference for reference in own if reference is not None}
+    moved = {one.unique_reference_id or "" for one, found in zip(wanted, own, strict=True) if found is not None}
     free: defaultdict[str, list[str]] = defaultdict(list)
-    for reference in sorted({reference for reference in moved if reference is not None} - taken, reverse=True):
-        free[item_of(reference)].append(reference)
-    found = []
-    for intent in wanted:
-        reference = intent.unique_reference_id
-        if reference in moved:
-            intent = replace(intent, unique_reference_id=moved[reference])
-        elif reference in taken:
-            intent = replace(intent, unique_reference_id=free[item_of(reference)].pop())
-        found.append(intent)
-    return tuple(found)
+    for one in sorted(moved - taken, reverse=True):
+        free[item_of(one)].append(one)
+    used = {intent.unique_reference_id for intent in wanted} | set(realised.values())
+    given = []
+    for intent, found in zip(wanted, own, strict=True):
+        reference = found or intent.unique_reference_id
+        if found is None and reference is not None and reference in taken:
+            others = free[item_of(reference)]
+            reference = others.pop() if others else _fresh(reference, used | taken)
+        taken.add(reference)
+        given.append(replace(intent, unique_reference_id=reference))
+    return tuple(given)
+
+
+def _fresh(reference: str, used: Container[str | None]) -> str:
+    """Return an identity of the item that nothing has."""
+    item, _, number = reference.rpartition("/v[")
+    period = number.partition("]")[2]
+    return next(one for n in count() if (one := f"{item}/v[{n}]{period}") not in used)

@@ -10,7 +10,9 @@ from sqlalchemy.types import String
 
 from meterhouse.billing.sync.models import SyncStateRow
 from meterhouse.kernel.db import ReadSession
+from meterhouse.subscriptions.links import PREVIOUS
 from meterhouse.subscriptions.models import SubscriptionRow
+from meterhouse.subscriptions.views import SubscriptionView
 
 
 class Subscription(NamedTuple):
@@ -27,6 +29,20 @@ async def subscription(session: ReadSession, namespace: str, subscription_id: st
     )
     row = (await session.execute(query)).first()
     return None if row is None else Subscription(row.customer_id, row.updated_at)
+
+
+async def replaced(session: ReadSession, view: SubscriptionView) -> list[str]:
+    """Return the subscriptions whose place this one took, one after the other."""
+    previous = view.annotations.get(PREVIOUS)
+    if previous is None:
+        return []
+    in_namespace = SubscriptionRow.namespace == view.namespace
+    chain = select(SubscriptionRow.id, SubscriptionRow.annotations).where(in_namespace, SubscriptionRow.id == previous)
+    found = chain.cte("chain", recursive=True)
+    before = select(SubscriptionRow.id, SubscriptionRow.annotations).where(
+        in_namespace, SubscriptionRow.id == found.c.annotations[PREVIOUS].astext
+    )
+    return list(await session.scalars(select(found.union(before).c.id)))
 
 
 async def ended(

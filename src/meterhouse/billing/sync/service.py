@@ -15,6 +15,7 @@ from meterhouse.billing.sync import repository
 from meterhouse.billing.sync.diff import Create, Delete, Move, Patch, Relink, Replace, diff
 from meterhouse.billing.sync.explain import SubscriptionReason, reason_of
 from meterhouse.billing.sync.invoiced import beyond_invoiced
+from meterhouse.billing.sync.issued_days import around_issued
 from meterhouse.billing.sync.matching import matched
 from meterhouse.billing.sync.models import SyncStateRow
 from meterhouse.billing.sync.state import ItemFailure, new_state, record_failure, record_pointless, record_sync
@@ -35,6 +36,12 @@ class ChargeBook(Protocol):
 
     async def of_subscription(self, session: ReadSession, namespace: str, subscription_id: str) -> list[ChargeState]:
         """Return the subscription's charges whose base intent is not deleted."""
+        ...
+
+    async def invoiced_beyond(
+        self, session: ReadSession, namespace: str, subscription_ids: Sequence[str], instant: datetime
+    ) -> list[ChargeState]:
+        """Return those charges of subscriptions of which issued invoices bill days after `instant`."""
         ...
 
     async def create(self, session: WriteSession, intents: Sequence[ChargeIntent]) -> object:
@@ -111,7 +118,9 @@ class SubscriptionSync:
         state = await self._state(session, namespace, subscription_id, found)
         wanted = await self._targets(session, view, as_of)
         existing = await self._charges.of_subscription(session, namespace, subscription_id)
-        wanted = replace(wanted, intents=beyond_invoiced(matched(wanted.intents, existing), existing))
+        replaced = await self._replaced(session, view)
+        intents = matched(around_issued(wanted.intents, existing), existing)
+        wanted = replace(wanted, intents=beyond_invoiced(intents, existing, replaced))
         patches = diff(wanted.intents, existing, state.fingerprints)
         failures = await self._apply(session, namespace, patches)
         realised = {charge.unique_reference_id for charge in existing if charge.has_runs}
@@ -161,6 +170,11 @@ class SubscriptionSync:
             as_of or view.active_to or clock.now(),
             bill_full_period=profile.workflow.subscription_end_proration_mode == "bill_full_period",
         )
+
+    async def _replaced(self, session: ReadSession, view: SubscriptionView) -> list[ChargeState]:
+        """Return what invoices bill, beyond its start, of the subscriptions whose place this one took."""
+        before = await repository.replaced(session, view)
+        return await self._charges.invoiced_beyond(session, view.namespace, before, view.active_from) if before else []
 
     async def _apply(self, session: WriteSession, namespace: str, patches: Sequence[Patch]) -> list[ItemFailure]:
         failures: dict[str, ItemFailure] = {}
