@@ -143,3 +143,35 @@ async def test_taken_for_days_that_were_invoiced(new_world: NewWorld) -> None:
             ("Tokens", "2025-04-20", "2025-05-01", D(6)),
         ]
         await shop.check_stable()
+
+
+async def test_taken_from_the_start_of_a_period_that_was_paid(new_world: NewWorld) -> None:
+    async with new_world() as world:
+        shop = Shop(world)
+        await shop.open()
+        await shop.move_to(utc(2025, 4, 1))
+        growth = await addon(shop, "growth", [SEATS, SUPPORT])
+        await sell(shop, "issued", growth, flat_card("seats", "90.00"))
+        await sell(shop, "prepaid", growth, flat_card("seats", "90.00"), mode=MODES[1])
+        await shop.grant("prepaid", "1000")
+        await shop.move_to(utc(2025, 4, 11))
+        (profile,) = (await world.call("GET", "/api/v1/billing/profiles"))["items"]
+        profile["workflow"]["invoicing"] |= {"draftPeriod": "P5D"}
+        await world.call("PUT", f"/api/v1/billing/profiles/{profile['id']}", profile)
+        await sell(shop, "draft", growth, flat_card("seats", "90.00"))
+        await shop.move_to(utc(2025, 4, 12))
+        for key, start in (("issued", 1), ("prepaid", 1), ("draft", 11)):
+            await take(shop, key, growth, 2, f"2025-04-{start:02}T00:00:00Z")
+        await shop.move_to(utc(2025, 4, 20))
+        assert await lines_of(shop, "issued") == [
+            ("seats", "2025-04-01", "2025-05-01", D(60)),
+            ("seats", "2025-04-01", "2025-05-01", D(90)),
+            ("support", "2025-04-01", "2025-05-01", D(120)),
+        ]
+        # What is not issued yet is set right where it stands.
+        assert await shop.settled("prepaid") == 1000 - (90 + 60) - 120
+        assert await lines_of(shop, "draft") == [
+            ("seats", "2025-04-11", "2025-05-11", D(150)),
+            ("support", "2025-04-11", "2025-05-11", D(120)),
+        ]
+        await shop.check_stable(differences=["seats"])

@@ -116,10 +116,10 @@ def short(intents: Sequence[ChargeIntent]) -> list[str]:
 
 
 def _short(reference: str) -> str:
-    _, _, key, version, *period = reference.split("/")
+    _, _, key, version, *rest = reference.split("/")
     number = version.removeprefix("v[").removesuffix("]")
-    index = period[0].removeprefix("period") if period else ""
-    return key + ("" if number == "0" else f"/v{number}") + index
+    name = key + ("" if number == "0" else f"/v{number}")
+    return "/".join([name, *rest]).replace("/period", "")
 
 
 def by_name(intents: Sequence[ChargeIntent]) -> dict[str, ChargeIntent]:

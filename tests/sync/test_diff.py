@@ -3,38 +3,43 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from decimal import Decimal
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from meterhouse.billing.charges.intents import ChargeIntent
 from meterhouse.billing.charges.states import Status
-from meterhouse.billing.charges.views import ChargeState
+from meterhouse.billing.charges.views import ChargeState, Invoiced
 from meterhouse.billing.ports import SubscriptionReference
-from meterhouse.billing.sync.diff import Create, Delete, Move, Patch, Relink, Replace, diff, fingerprint
+from meterhouse.billing.sync.diff import Create, Delete, Move, Patch, Relink, Replace, diff
 from meterhouse.billing.sync.targets import ended_at, targets
 from meterhouse.kernel.periods import Period
 from meterhouse.subscriptions.views import SubscriptionView
 from tests.sync.builders import FEE, SEAT, TOKENS, at, card, flat, item, phase, span, unit, view, worked
 
 
-def stored(intents: Sequence[ChargeIntent], *, with_runs: Sequence[str] = ()) -> list[ChargeState]:
-    """Pretend that the charges of these intents exist; `with_runs` lists identities (without the subscription)."""
+def stored(intents: Sequence[ChargeIntent], *, with_runs: Sequence[str] = (), issued: bool = True) -> list[ChargeState]:
+    """Pretend that the charges of these intents exist.
+
+    `with_runs` lists identities (without the subscription); their runs are on an issued invoice or on a draft.
+    """
     return [
         ChargeState(
             id=f"charge of {intent.unique_reference_id}",
             unique_reference_id=intent.unique_reference_id,
             intent=intent,
             status=Status.CREATED,
-            has_runs=(intent.unique_reference_id or "").removeprefix("S/main/") in with_runs,
+            has_runs=(realised := (intent.unique_reference_id or "").removeprefix("S/main/") in with_runs),
             subscription_item_id=None,
+            invoiced=Invoiced(intent.service_period, Decimal(1)) if realised and issued else None,
         )
         for intent in intents
     ]
 
 
 def marks(intents: Sequence[ChargeIntent]) -> dict[str, str]:
-    return {intent.unique_reference_id or "": fingerprint(intent) for intent in intents}
+    return {intent.unique_reference_id or "": intent.content_digest() for intent in intents}
 
 
 def plan(before: Sequence[ChargeIntent], after: Sequence[ChargeIntent], *with_runs: str) -> list[Patch]:
@@ -107,6 +112,16 @@ def test_other_content_under_the_same_identity_is_carried_over_before_anything_r
     ]
 
 
+def test_a_fee_that_no_issued_invoice_bills_follows_its_content() -> None:
+    renamed = [replace(intent, name="Other") for intent in RUNNING]
+    on_a_draft = stored(RUNNING, with_runs=["fee/v[0]/period[0]", "tokens/v[0]/period[0]"], issued=False)
+    assert told(diff(renamed, on_a_draft, marks(RUNNING))) == [
+        "Replace fee/v[0]/period[0]",
+        "Replace fee/v[0]/period[1]",
+        "Replace seat/v[0]/period[0]",
+    ]
+
+
 def test_what_charges_normalize_is_no_change() -> None:
     """A stored charge has a resolved tax code and rounded amounts: only what was last synced tells of a change."""
     normalized = [replace(intent, name="as stored") for intent in RUNNING]
@@ -116,11 +131,10 @@ def test_what_charges_normalize_is_no_change() -> None:
 def test_recreated_rows_of_the_subscription_are_carried_over() -> None:
     (fee, *_) = RUNNING
     recreated = replace(fee, subscription=SubscriptionReference("S", "phase-main", "another row"))
-    assert told(plan([fee], [recreated])) == ["Replace fee/v[0]/period[0]"]
     assert recreated.subscription is not None
-    assert plan([fee], [recreated], "fee/v[0]/period[0]") == [
-        Relink("S/main/fee/v[0]/period[0]", "charge of S/main/fee/v[0]/period[0]", recreated.subscription)
-    ]
+    relink = Relink("S/main/fee/v[0]/period[0]", "charge of S/main/fee/v[0]/period[0]", recreated.subscription)
+    assert plan([fee], [recreated]) == [relink]
+    assert plan([fee], [recreated], "fee/v[0]/period[0]") == [relink]
 
 
 def test_ends_and_content_change_together() -> None:

@@ -143,6 +143,36 @@ def test_what_is_owed_once_is_owed_once_for_all_versions() -> None:
         assert [one.price.amount for one in wanted if isinstance(one.price, FlatPrice)] == [Decimal(40)] * 2
 
 
+def test_what_became_dearer_from_the_start_of_the_period_bills_the_difference() -> None:
+    states = stored(SOLD, ISSUED)
+    for amount, expected in (("93.00", {"fee[0]/more[1]": "31"}), ("62.00", {}), ("31.00", {})):
+        wanted = intents(fee(amount, "1-15"))
+        kept = settled(wanted, states)
+        assert {name: said[1] for name, said in told(kept).items() if name != "fee[1]"} == {"fee[0]": "62", **expected}
+        assert told(kept)["fee[1]"][1] == plain(Decimal(amount))
+    more = intents(fee("93.00", "1-15"))
+    # It stays while it is not issued, and is a charge of its own once it is.
+    first = settled(more, states)
+    assert settled(more, stored(first, ISSUED)) == first
+    states = stored(first, {**ISSUED, "fee[0]/more[1]": WHOLE})
+    assert settled(more, states) == first
+    assert told(settled(intents(fee("100.00", "1-15")), states))["fee[0]/more[2]"] == (WHOLE, "7")
+    # What follows counts both.
+    wanted = intents(fee("93.00", "1-15", "2-01"), fee("124.00", "2-01", None, 1))
+    assert told(settled(wanted, states)) == {
+        "fee[0]": (WHOLE, "62"),
+        "fee[0]/more[1]": (WHOLE, "31"),
+        "fee/v1[0]": (span("2-01", "2-15"), "31"),
+        "fee/v1[1]": (span("2-15", "3-15"), "124"),
+    }
+
+
+def test_what_is_owed_once_can_become_dearer_too() -> None:
+    sold = intents(fee("40", "1-15", cadence=None))
+    for amount, expected in (("100", {"fee": "40", "fee/more[1]": "60"}), ("40", {"fee": "40"}), ("20", {"fee": "40"})):
+        assert owed_once(sold, intents(fee(amount, "1-15", cadence=None)), "fee") == expected
+
+
 def owed_once(sold: Sequence[ChargeIntent], wanted: Sequence[ChargeIntent], *realised: str) -> dict[str, str]:
     """Return what each version of a fee owed once comes to, where some were paid as they were sold."""
     states = stored(sold, {name: next(one.service_period for one in sold) for name in realised})

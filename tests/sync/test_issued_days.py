@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from meterhouse.billing.charges.intents import ChargeIntent
 from meterhouse.billing.charges.states import Status
 from meterhouse.billing.charges.views import ChargeState, Invoiced
-from meterhouse.billing.sync.diff import diff, fingerprint
+from meterhouse.billing.sync.diff import diff
 from meterhouse.billing.sync.issued_days import around_issued
 from meterhouse.billing.sync.matching import matched
 from meterhouse.billing.sync.targets import targets
@@ -111,7 +111,7 @@ def test_every_day_is_billed_once_whatever_moves(moves: list[tuple[list[int], in
         texts = [(first + timedelta(days=offset)).strftime("%-m-%d") for offset in [0, *starts]]
         states = _states(charges, billed)
         wanted = settled(intents(*texts), states)
-        marks = {one.unique_reference_id or "": fingerprint(one) for one in charges}
+        marks = {one.unique_reference_id or "": one.content_digest() for one in charges}
         charges = applied(diff(wanted, states, marks), charges)
         in_order = sorted(charges, key=lambda one: one.service_period.start)
         assert in_order[0].service_period.start == first

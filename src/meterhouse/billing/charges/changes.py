@@ -185,11 +185,11 @@ def _line(run: ChargeRunRow) -> str:
 
 
 async def replace_intent(session: WriteSession, tools: Tools, charge: OpenCharge, intent: ChargeIntent) -> None:
-    """Give a charge without runs a new base intent of the same identity.
+    """Give a charge a new base intent of the same identity: usage without runs, or a fee that no issued invoice bills.
 
     Raises:
         InvalidInput: another kind of price, currency, customer or settlement, or a rule of creation is broken.
-        PreconditionFailed: the charge has runs or is deleted.
+        PreconditionFailed: the charge is usage and has runs, or its status does not allow it now.
     """
     row, old = charge.row, base_intent(charge.row)
     fixed = ("customer_id", "currency", "settlement_mode", "managed_by", "feature_key", "is_flat")
@@ -198,12 +198,15 @@ async def replace_intent(session: WriteSession, tools: Tools, charge: OpenCharge
         raise InvalidInput(f"of a charge these cannot change: {', '.join(changed)}")
     intent = normalized(replace(intent, discounts=with_same_ids(intent.discounts, old.discounts)))
     intent = replace(intent, tax_config=await tax_config(session, intent))
-    if row.override is None and (charge.runs or charge.status in states.CHANGE_REFUSED):
+    realised = bool(charge.runs)
+    if row.override is None and ((realised and not charge.is_flat) or charge.status in states.CHANGE_REFUSED):
         raise unsupported(charge, "a change of the intent")
     write_base(row, intent)
     if intent.subscription is not None:
         relink(row, intent.subscription)
-    if row.override is None:
+    if row.override is None and realised:
+        await _carry_over(session, tools, charge, old.service_period.end)
+    elif row.override is None:
         row.amount_after_proration = amount_after_proration(intent)
         await gather(session, tools, charge)
         charge.enter(Status.CREATED)

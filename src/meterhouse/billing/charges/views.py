@@ -30,7 +30,7 @@ class ChargeState:
     Attributes:
         intent: the base intent, the system's view; a user's override does not show here.
         status: the detailed status.
-        has_runs: whether anything was realised that still counts; such a charge takes no new intent.
+        has_runs: whether anything was realised that still counts.
         invoiced: what issued invoices bill of it; None: nothing.
     """
 
@@ -41,6 +41,11 @@ class ChargeState:
     has_runs: bool
     subscription_item_id: str | None
     invoiced: Invoiced | None = None
+
+    @property
+    def is_fixed(self) -> bool:
+        """Tell whether its content stays: of usage that was realised, and of a fee that an issued invoice bills."""
+        return self.has_runs and (not self.intent.is_flat or self.invoiced is not None)
 
 
 @dataclass(frozen=True, slots=True)

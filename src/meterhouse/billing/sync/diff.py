@@ -1,6 +1,5 @@
 """What to do so that a subscription's charges become what they should be (subscription-sync section 4). Pure."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -28,7 +27,7 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class Replace:
-    """The charge, of which nothing was realised yet, is to be billed otherwise."""
+    """The charge is to be billed otherwise."""
 
     reference: str
     charge_id: str
@@ -37,7 +36,7 @@ class Replace:
 
 @dataclass(frozen=True, slots=True)
 class Relink:
-    """The charge was realised, and the item that it comes from has another row since."""
+    """The item that the charge comes from has another row since."""
 
     reference: str
     charge_id: str
@@ -55,22 +54,12 @@ class Create:
 Patch = Delete | Move | Replace | Relink | Create
 
 
-def fingerprint(intent: ChargeIntent) -> str:
-    """Return a digest of all that an intent says beside its identity and periods, with the rows it comes from.
-
-    The rows count because an edit of the subscription makes new ones.
-    """
-    source = intent.subscription
-    rows = f"{source.phase_id}/{source.item_id}" if source else ""
-    return hashlib.sha256(f"{intent.content_digest()}/{rows}".encode()).hexdigest()
-
-
 def diff(wanted: Sequence[ChargeIntent], existing: Sequence[ChargeState], synced: Mapping[str, str]) -> list[Patch]:
     """Return the patches, deletions first, each kind in order of identity.
 
-    `synced` holds the fingerprint that each charge was last synced with: what a charge stores is normalized, and so
-    cannot be compared with what is wanted. A charge with runs keeps its content; only its end can
-    move, and the rows it comes from.
+    `synced` holds the digest of the content that each charge was last synced with: what a charge stores is normalized,
+    and so cannot be compared with what is wanted. A charge that is fixed keeps its content; only its end can move, and
+    the rows it comes from, which an edit of the subscription makes anew.
     """
     targets = {intent.unique_reference_id: intent for intent in wanted if intent.unique_reference_id is not None}
     stored = {state.unique_reference_id: state for state in existing if state.unique_reference_id is not None}
@@ -109,11 +98,11 @@ def _changes(reference: str, wanted: ChargeIntent, state: ChargeState, synced: s
     moves = end != stored.service_period.end and end > stored.service_period.start
     if moves:
         patches.append(Move(reference, state.id, wanted))
-    if state.has_runs:
-        if wanted.subscription is not None and wanted.subscription != stored.subscription:
-            patches.append(Relink(reference, state.id, wanted.subscription))
-    elif synced != fingerprint(wanted) or (not moves and _dates(wanted) != _dates(stored)):
+    fixed = state.is_fixed or _kind(wanted) != _kind(stored)
+    if not fixed and (synced != wanted.content_digest() or (not moves and _dates(wanted) != _dates(stored))):
         patches.append(Replace(reference, state.id, wanted))
+    elif wanted.subscription is not None and wanted.subscription != stored.subscription:
+        patches.append(Relink(reference, state.id, wanted.subscription))
     return patches
 
 

@@ -7,15 +7,16 @@ bills nothing until its next period, as nothing is given back when an item ends.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 
 from meterhouse.billing.charges.intents import ChargeIntent
 from meterhouse.billing.charges.views import ChargeState
-from meterhouse.billing.sync.matching import item_of
+from meterhouse.billing.sync.matching import MORE, item_of
 from meterhouse.catalog.prices import FlatPrice
 from meterhouse.kernel.money import ZERO, plain, total
+from meterhouse.kernel.periods import Period
 from meterhouse.kernel.precision import exact
 
 # The amount for the whole period, from which the charge takes its share: far finer than any currency, so that the share
@@ -30,12 +31,16 @@ def beyond_invoiced(
 
     `existing` are the subscription's charges, `replaced` those of the subscriptions whose place it took.
     """
-    own = {state.unique_reference_id: state for state in existing}
+    own = {state.unique_reference_id: state for state in existing if state.invoiced is not None}
     issued: defaultdict[str, list[ChargeState]] = defaultdict(list)
     for state in (*existing, *replaced):
         if state.invoiced is not None and state.intent.is_flat and _recurs(state.intent):
             issued[_key(state.intent)].append(state)
-    return _owed_once(wanted, [_beside(intent, own, issued[_key(intent)]) for intent in wanted], own)
+    found: list[ChargeIntent] = []
+    for intent in wanted:
+        found += _owed(intent, wanted, own, issued[_key(intent)]) if intent.is_flat else [intent]
+    owed = _owed_once(found, _too_much(wanted, own), own)
+    return tuple(intent for intent in owed if _amount(intent) or MORE not in (intent.unique_reference_id or ""))
 
 
 def _key(intent: ChargeIntent) -> str:
@@ -47,14 +52,66 @@ def _recurs(intent: ChargeIntent) -> bool:
     return "/period[" in (intent.unique_reference_id or "")
 
 
+def _amount(intent: ChargeIntent) -> Decimal:
+    return intent.price.amount if isinstance(intent.price, FlatPrice) else ZERO
+
+
+def _costing(intent: ChargeIntent, amount: Decimal) -> ChargeIntent:
+    assert isinstance(intent.price, FlatPrice)
+    return replace(intent, price=intent.price.model_copy(update={"amount": amount}))
+
+
+def _own(intent: ChargeIntent, own: Mapping[str | None, ChargeState]) -> list[ChargeState]:
+    """Return what invoices bill of the charge itself, and then of what it became dearer for the same days."""
+    found: list[ChargeState] = []
+    reference = intent.unique_reference_id
+    while (state := own.get(reference)) is not None:
+        found.append(state)
+        reference = f"{intent.unique_reference_id}{MORE}{len(found)}]"
+    return found
+
+
+def _owed(
+    intent: ChargeIntent,
+    wanted: Sequence[ChargeIntent],
+    own: Mapping[str | None, ChargeState],
+    issued: Sequence[ChargeState],
+) -> Iterator[ChargeIntent]:
+    """Yield a fee as invoices bill it, if any does, and what it is more."""
+    kept = _own(intent, own)
+    for state in kept:
+        stays = replace(intent, price=state.intent.price, unique_reference_id=state.unique_reference_id)
+        yield _whole(stays, state) if _taken_over(intent, state, wanted) else stays
+    if _recurs(intent):
+        rest = _beside(intent, issued)
+    else:
+        rest = _costing(intent, max(ZERO, _amount(intent) - total(_amount(state.intent) for state in kept)))
+    yield replace(rest, unique_reference_id=f"{intent.unique_reference_id}{MORE}{len(kept)}]") if kept else rest
+
+
+def _taken_over(intent: ChargeIntent, own: ChargeState, wanted: Sequence[ChargeIntent]) -> bool:
+    """Tell whether another version of the item has days that an invoice bills of this one."""
+    assert own.invoiced is not None
+    start, end, item = intent.service_period.end, own.invoiced.period.end, item_of(intent.unique_reference_id)
+    versions = (one for one in wanted if item_of(one.unique_reference_id) == item)
+    return start < end and any(not one.service_period.clipped(start, end).is_empty() for one in versions)
+
+
+def _whole(intent: ChargeIntent, own: ChargeState) -> ChargeIntent:
+    assert own.invoiced is not None
+    stored = own.intent
+    return replace(
+        intent,
+        service_period=Period(intent.service_period.start, own.invoiced.period.end),
+        full_service_period=stored.full_service_period,
+        billing_period=stored.billing_period,
+        invoice_at=stored.invoice_at,
+    )
+
+
 @exact
-def _beside(intent: ChargeIntent, own: Mapping[str | None, ChargeState], issued: Sequence[ChargeState]) -> ChargeIntent:
-    price, state = intent.price, own.get(intent.unique_reference_id)
-    if not isinstance(price, FlatPrice):
-        return intent
-    if state is not None and state.invoiced is not None:
-        return replace(intent, price=state.intent.price)
-    billed = total(_billed(one, intent) for one in issued) if _recurs(intent) else ZERO
+def _beside(intent: ChargeIntent, issued: Sequence[ChargeState]) -> ChargeIntent:
+    billed = total(_billed(one, intent) for one in issued)
     off = intent.discounts.percentage.percentage if intent.discounts.percentage else ZERO
     if billed == 0 or off >= 100:
         return intent
@@ -62,8 +119,8 @@ def _beside(intent: ChargeIntent, own: Mapping[str | None, ChargeState], issued:
     billed = billed * 100 / (100 - off)
     if intent.prorate:
         billed = billed * intent.full_service_period.seconds() / intent.service_period.seconds()
-    amount = max(ZERO, price.amount - billed).quantize(_FINEST)
-    return replace(intent, price=price.model_copy(update={"amount": Decimal(plain(amount))}))
+    amount = max(ZERO, _amount(intent) - billed).quantize(_FINEST)
+    return _costing(intent, Decimal(plain(amount)))
 
 
 def _billed(state: ChargeState, intent: ChargeIntent) -> Decimal:
@@ -76,29 +133,31 @@ def _billed(state: ChargeState, intent: ChargeIntent) -> Decimal:
 
 
 @exact
+def _too_much(wanted: Sequence[ChargeIntent], own: Mapping[str | None, ChargeState]) -> dict[str, Decimal]:
+    """Return by item what invoices bill of fees owed once beyond what they should be by now."""
+    found: defaultdict[str, Decimal] = defaultdict(Decimal)
+    for intent in wanted:
+        if intent.is_flat and not _recurs(intent):
+            paid = total(_amount(state.intent) for state in _own(intent, own))
+            found[item_of(intent.unique_reference_id)] += max(ZERO, paid - _amount(intent))
+    return found
+
+
+@exact
 def _owed_once(
-    wanted: Sequence[ChargeIntent], kept: Sequence[ChargeIntent], own: Mapping[str | None, ChargeState]
-) -> tuple[ChargeIntent, ...]:
+    owed: Sequence[ChargeIntent], too_much: dict[str, Decimal], own: Mapping[str | None, ChargeState]
+) -> list[ChargeIntent]:
     """Let a fee that is owed once for all versions of an item be owed once, also where a later version was paid first.
 
-    What was realised of a version stays, also where a version that was put in before it leaves less to it; by that much
-    the others bill less, the first one first.
+    A version that was put in before it leaves less to it, but what was paid stays: by that much the others bill less,
+    the first one first.
     """
-    too_much: defaultdict[str, Decimal] = defaultdict(Decimal)
-    for intent in wanted:
-        state = own.get(intent.unique_reference_id)
-        if state is not None and state.has_runs and not _recurs(intent):
-            too_much[item_of(intent.unique_reference_id)] += max(ZERO, _amount(state.intent) - _amount(intent))
     found = []
-    for intent in sorted(kept, key=lambda one: one.service_period.start):
-        item, state = item_of(intent.unique_reference_id), own.get(intent.unique_reference_id)
-        if not _recurs(intent) and (state is None or not state.has_runs) and isinstance(intent.price, FlatPrice):
-            less = min(too_much[item], intent.price.amount)
+    for intent in sorted(owed, key=lambda one: one.service_period.start):
+        item = item_of(intent.unique_reference_id)
+        if intent.is_flat and not _recurs(intent) and intent.unique_reference_id not in own:
+            less = min(too_much[item], _amount(intent))
             too_much[item] -= less
-            intent = replace(intent, price=intent.price.model_copy(update={"amount": intent.price.amount - less}))
+            intent = _costing(intent, _amount(intent) - less)
         found.append(intent)
-    return tuple(found)
-
-
-def _amount(intent: ChargeIntent) -> Decimal:
-    return intent.price.amount if isinstance(intent.price, FlatPrice) else ZERO
+    return found

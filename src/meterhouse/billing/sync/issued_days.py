@@ -1,8 +1,8 @@
-"""Days that issued invoices bill stay with the charges that bill them (charges section 11). Pure.
+"""Usage of days that issued invoices bill stays with the charges that bill it (charges section 11). Pure.
 
 Versions of an item can begin elsewhere after their days were invoiced: a quantity of an add-on may be set for the past.
 There are no credit notes, so a charge keeps the days that its invoice bills where another version takes them over, and
-that version does not bill usage of these days again. What a fee comes to beside an issued one is told in `invoiced`.
+that version does not bill usage of these days again. Fees bill differences instead, see `invoiced`.
 """
 
 from collections import defaultdict
@@ -23,27 +23,29 @@ def around_issued(wanted: Sequence[ChargeIntent], existing: Sequence[ChargeState
     """
     issued: defaultdict[str, list[ChargeState]] = defaultdict(list)
     for state in sorted(existing, key=_start):
-        if state.invoiced is not None:
+        if state.invoiced is not None and not state.intent.is_flat:
             issued[item_of(state.unique_reference_id)].append(state)
     versions: defaultdict[str, list[ChargeIntent]] = defaultdict(list)
     for intent in wanted:
         versions[item_of(intent.unique_reference_id)].append(intent)
-    return tuple(left for item, intents in versions.items() for left in _left(intents, issued[item]))
+    return tuple(
+        left
+        for item, intents in versions.items()
+        for left in (_left(intents, issued[item]) if item in issued else intents)
+    )
 
 
 def _left(versions: Sequence[ChargeIntent], issued: Sequence[ChargeState]) -> Iterator[ChargeIntent]:
     starts = {one.service_period.start for one in versions}
     for state in issued:
         # The version is no more, but others have its days.
-        if _start(state) not in starts and not state.intent.is_flat and _wanted(_days(state), versions):
+        if _start(state) not in starts and _wanted(_days(state), versions):
             yield _whole(state.intent, state)
     for intent in versions:
         start, end = intent.service_period.start, intent.service_period.end
         own = next((state for state in issued if _start(state) == start), None)
         if own is not None and _wanted(Period(end, max(end, _days(own).end)), versions):
             yield _whole(intent, own)
-        elif intent.is_flat:
-            yield intent
         else:
             yield from _free(intent, [_days(state) for state in issued if state is not own])
 

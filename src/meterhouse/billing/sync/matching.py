@@ -13,6 +13,10 @@ from itertools import count
 from meterhouse.billing.charges.intents import ChargeIntent
 from meterhouse.billing.charges.views import ChargeState
 
+# An identity with this and a number at its end bills what the charge of the identity before it became dearer, for the
+# same days, after an invoice billed it.
+MORE = "/more["
+
 
 def item_of(reference: str | None) -> str:
     """Return what the identities of all versions and periods of an item begin with."""
@@ -24,7 +28,7 @@ def matched(wanted: Sequence[ChargeIntent], existing: Sequence[ChargeState]) -> 
     realised = {
         (item_of(state.unique_reference_id), state.intent.service_period.start): state.unique_reference_id
         for state in existing
-        if state.has_runs and state.unique_reference_id is not None
+        if state.has_runs and state.unique_reference_id is not None and MORE not in state.unique_reference_id
     }
     own = [realised.get((item_of(intent.unique_reference_id), intent.service_period.start)) for intent in wanted]
     taken: set[str | None] = {reference for reference in own if reference is not None}

@@ -23,7 +23,7 @@ class SyncStateRow(Timestamps, Base):
         attempts: failures in a row.
         last_error: what failed in the last try; null when nothing did. `error_at` says when.
         item_errors: the items that the last sync skipped, `{"reference": ..., "message": ...}` each.
-        fingerprints: by identity, what the charges without runs were last synced with.
+        fingerprints: by identity, digest of the content that each charge was last synced with, unless it keeps it.
     """
 
     __tablename__ = "billing_sync_states"

@@ -63,7 +63,7 @@ class ChargeBook(Protocol):
         ...
 
     async def replace_intent(self, session: WriteSession, namespace: str, charge_id: str, intent: ChargeIntent) -> None:
-        """Give a charge without runs a new intent of the same identity."""
+        """Give a charge that is not fixed a new intent of the same identity."""
         ...
 
     async def relink(
@@ -123,8 +123,8 @@ class SubscriptionSync:
         wanted = replace(wanted, intents=beyond_invoiced(intents, existing, replaced))
         patches = diff(wanted.intents, existing, state.fingerprints)
         failures = await self._apply(session, namespace, patches)
-        realised = {charge.unique_reference_id for charge in existing if charge.has_runs}
-        record_sync(state, view.updated_at, wanted, failures, realised)
+        fixed = {charge.unique_reference_id for charge in existing if charge.is_fixed}
+        record_sync(state, view.updated_at, wanted, failures, fixed)
         await session.flush()
         for failure in failures:
             log.error("item not synced", subscription=subscription_id, item=failure.reference, error=failure.message)

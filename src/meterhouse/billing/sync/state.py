@@ -4,7 +4,6 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from meterhouse.billing.sync.diff import fingerprint
 from meterhouse.billing.sync.models import SyncStateRow
 from meterhouse.billing.sync.targets import Targets
 from meterhouse.kernel import clock
@@ -41,11 +40,11 @@ def record_sync(
     version: datetime,
     wanted: Targets,
     failures: Sequence[ItemFailure],
-    realised: Collection[str | None],
+    fixed: Collection[str | None],
 ) -> None:
     """Note a sync of the subscription's `version` that came through, single failed items aside.
 
-    `realised` are the identities of charges with runs; nothing is carried over to them, so they need no fingerprint.
+    `fixed` are the identities of charges that keep their content, so they need no fingerprint.
     """
     now = clock.now()
     over = wanted.complete and wanted.limit is not None and wanted.limit <= now
@@ -55,7 +54,7 @@ def record_sync(
     state.next_sync_after = None if over else wanted.limit
     state.due_at = state.next_sync_after
     state.item_errors = [{"reference": failure.reference, "message": failure.message} for failure in failures]
-    state.fingerprints = _fingerprints(state.fingerprints, wanted, failures, realised)
+    state.fingerprints = _fingerprints(state.fingerprints, wanted, failures, fixed)
     if not failures:
         _succeed(state)
         return
@@ -97,15 +96,15 @@ def _wait(attempts: int) -> timedelta:
 
 
 def _fingerprints(
-    old: dict[str, str], wanted: Targets, failures: Sequence[ItemFailure], realised: Collection[str | None]
+    old: dict[str, str], wanted: Targets, failures: Sequence[ItemFailure], fixed: Collection[str | None]
 ) -> dict[str, str]:
     failed = {failure.reference for failure in failures}
     kept = {reference: mark for reference, mark in old.items() if reference in failed}
     synced = {
-        intent.unique_reference_id: fingerprint(intent)
+        intent.unique_reference_id: intent.content_digest()
         for intent in wanted.intents
         if intent.unique_reference_id is not None
-        and intent.unique_reference_id not in realised
+        and intent.unique_reference_id not in fixed
         and intent.unique_reference_id not in failed
     }
     return kept | synced
