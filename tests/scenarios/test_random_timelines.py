@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
+from meterhouse.api.wire import format_instant
 from tests.scenarios.conftest import NewWorld
 from tests.scenarios.shop import CARDS, D, Shop, flat_card, lines_of, phase, unit, usage_card, utc
+from tests.scenarios.test_addon_stories import addon, sell, take
 
 START, END = utc(2025, 1, 15), utc(2025, 4, 15)
 BOUNDS = [utc(2025, month, 15) for month in (1, 2, 3, 4, 5)]
@@ -125,3 +127,41 @@ async def test_what_is_billed_follows_from_the_timeline(new_world: NewWorld, see
             assert abs(sum(billed, D(0)) - sum(fees, D(0))) <= D("0.01") * max(1, len(billed)), (one, lines)
             assert sum((worth for name, *_, worth in lines if name == "Tokens"), D(0)) == one.usage(), (one, lines)
         await shop.check_stable(differences=["seat"])
+
+
+@pytest.mark.parametrize("seed", [1])
+async def test_add_ons_taken_for_days_before(new_world: NewWorld, seed: int) -> None:
+    """Quantities only rise, so nothing is to be given back: every day costs what was taken for it at last."""
+    chance = random.Random(seed)
+    async with new_world() as world:
+        shop = Shop(world)
+        await shop.open()
+        more = await addon(shop, "more", [flat_card("seats", "30.00"), flat_card("support", "60.00")])
+        everyone = [f"customer_{number}" for number in range(5)]
+        for key in everyone:
+            await sell(shop, key, more, flat_card("seats", "90.00"), usage_card(CARDS["unit"]))
+        taken: dict[str, dict[datetime, int]] = {key: {START: 0} for key in everyone}
+        day = START
+        while (day := day + timedelta(days=chance.randrange(1, 7))) < BOUNDS[2]:
+            await shop.move_to(day)
+            key = chance.choice(everyone)
+            since = max(START, day - timedelta(days=chance.choice([0, 0, 3, 10, 25])))
+            had = [count for at, count in sorted(taken[key].items()) if at <= since][-1]
+            taken[key][since] = had + chance.randrange(1, 3)
+            await take(shop, key, more, taken[key][since], format_instant(since))
+            if chance.random() < 0.3:
+                await world.invoice(shop.customers[key], progressive=True)
+        await shop.move_to(BOUNDS[2] + timedelta(hours=2))
+        for key in everyone:
+            steps = sorted(taken[key].items())
+            seats = support = D(0)
+            for low, high in pairwise(BOUNDS[:4]):
+                for (start, count), end in zip(steps, [*(at for at, _ in steps[1:]), BOUNDS[3]], strict=True):
+                    share = D(max(0, (min(high, end) - max(low, start)).days)) / (high - low).days
+                    seats += (90 + 30 * count) * share
+                    support += 60 * count * share
+            lines = [line for line in await lines_of(shop, key) if line[3]]
+            for name, expected in (("seats", seats), ("support", support)):
+                billed = [worth for item, *_, worth in lines if item == name]
+                assert abs(sum(billed, D(0)) - expected) <= D("0.01") * max(1, len(billed)), (key, steps, name, lines)
+        await shop.check_stable(differences=["seats", "support"])
