@@ -224,6 +224,30 @@ async def test_another_plan_with_the_same_item(new_world: NewWorld) -> None:
         await shop.check_stable(differences=["seat"])
 
 
+async def test_a_phase_that_lasts_longer_after_it_was_invoiced(new_world: NewWorld) -> None:
+    async with new_world() as world:
+        shop = Shop(world)
+        await shop.open()
+        fee = flat_card("seat", "28.00")
+        await shop.plan("seats", phase(fee, key="start", duration="P6W"), phase(fee, key="main"))
+        await shop.subscribe(KEY, "seats")
+        await shop.move_to(utc(2025, 2, 18))
+        stretch = {"op": "stretch_phase", "phaseKey": "start", "extendBy": "P1W"}
+        path = f"/api/v1/subscriptions/{shop.subscriptions[KEY]}"
+        await world.call("PATCH", path, {"customizations": [stretch], "timing": "immediate"})
+        await shop.move_to(utc(2025, 3, 16))
+        # The invoice of 15 February knew of eleven days of the first phase.
+        assert await lines_of(shop, KEY) == [
+            ("seat", "2025-01-15", "2025-02-15", D("28.00")),
+            ("seat", "2025-02-15", "2025-02-26", D("11.00")),
+            ("seat", "2025-02-26", "2025-03-05", D("7.00")),
+            ("seat", "2025-03-05", "2025-03-15", D("10.00")),
+            ("seat", "2025-03-15", "2025-04-15", D("28.00")),
+        ]
+        assert not any(one.get("validationIssues") for one in await shop.invoices(KEY))
+        await shop.check_stable()
+
+
 async def test_edits_while_a_part_is_billed(new_world: NewWorld) -> None:
     async with new_world() as world:
         shop = Shop(world)

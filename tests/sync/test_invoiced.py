@@ -167,6 +167,21 @@ def test_what_became_dearer_from_the_start_of_the_period_bills_the_difference() 
     }
 
 
+def test_days_that_were_not_invoiced_are_billed_when_the_end_is_taken_back() -> None:
+    cut = targets(view(phase("main", fee("62.00", "1-15"), end="2-01"), end="2-01"), at("1-20")).intents
+    billed = {"fee[0]": span("1-15", "2-01")}
+    kept = told(settled(intents(fee("62.00", "1-15")), stored(cut, billed)))
+    assert kept == {
+        "fee[0]": (span("1-15", "2-01"), "62"),
+        "fee[0]/more[1]": (span("2-01", "2-15"), "62"),
+        "fee[1]": (span("2-15", "3-15"), "62"),
+    }
+    # Where a period that ends early costs as much as a whole one, it is paid.
+    whole = stored(cut, billed)
+    whole = [replace(whole[0], invoiced=Invoiced(span("1-15", "2-01"), Decimal("62.00")))]
+    assert "fee[0]/more[1]" not in told(settled(intents(fee("62.00", "1-15")), whole))
+
+
 def test_what_is_owed_once_can_become_dearer_too() -> None:
     sold = intents(fee("40", "1-15", cadence=None))
     for amount, expected in (("100", {"fee": "40", "fee/more[1]": "60"}), ("40", {"fee": "40"}), ("20", {"fee": "40"})):

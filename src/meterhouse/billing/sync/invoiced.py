@@ -80,47 +80,62 @@ def _owed(
     """Yield a fee as invoices bill it, if any does, and what it is more."""
     kept = _own(intent, own)
     for state in kept:
-        stays = replace(intent, price=state.intent.price, unique_reference_id=state.unique_reference_id)
-        yield _whole(stays, state) if _taken_over(intent, state, wanted) else stays
+        yield _as_invoiced(intent, state, wanted)
+    rest = intent
+    if kept:
+        rest = replace(intent, unique_reference_id=f"{intent.unique_reference_id}{MORE}{len(kept)}]")
     if _recurs(intent):
-        rest = _beside(intent, issued)
+        yield _beside(rest, issued, _uncovered(intent, kept))
     else:
-        rest = _costing(intent, max(ZERO, _amount(intent) - total(_amount(state.intent) for state in kept)))
-    yield replace(rest, unique_reference_id=f"{intent.unique_reference_id}{MORE}{len(kept)}]") if kept else rest
+        yield _costing(rest, max(ZERO, _amount(intent) - total(_amount(state.intent) for state in kept)))
 
 
-def _taken_over(intent: ChargeIntent, own: ChargeState, wanted: Sequence[ChargeIntent]) -> bool:
-    """Tell whether another version of the item has days that an invoice bills of this one."""
+def _as_invoiced(intent: ChargeIntent, own: ChargeState, wanted: Sequence[ChargeIntent]) -> ChargeIntent:
+    """Return a fee that an invoice bills, cut only where nobody has its days any more."""
     assert own.invoiced is not None
-    start, end, item = intent.service_period.end, own.invoiced.period.end, item_of(intent.unique_reference_id)
-    versions = (one for one in wanted if item_of(one.unique_reference_id) == item)
-    return start < end and any(not one.service_period.clipped(start, end).is_empty() for one in versions)
-
-
-def _whole(intent: ChargeIntent, own: ChargeState) -> ChargeIntent:
-    assert own.invoiced is not None
-    stored = own.intent
+    stored, end = own.intent, own.invoiced.period.end
+    intent = replace(intent, price=stored.price, unique_reference_id=own.unique_reference_id)
+    until = intent.service_period.end
+    if until <= end and not _taken_over(Period(until, end), intent, wanted):
+        return intent
     return replace(
         intent,
-        service_period=Period(intent.service_period.start, own.invoiced.period.end),
+        service_period=Period(stored.service_period.start, end),
         full_service_period=stored.full_service_period,
         billing_period=stored.billing_period,
         invoice_at=stored.invoice_at,
     )
 
 
+def _taken_over(days: Period, intent: ChargeIntent, wanted: Sequence[ChargeIntent]) -> bool:
+    """Tell whether another version of the item has any of the days."""
+    item = item_of(intent.unique_reference_id)
+    versions = (one for one in wanted if item_of(one.unique_reference_id) == item)
+    return any(not one.service_period.clipped(days.start, days.end).is_empty() for one in versions)
+
+
+def _uncovered(intent: ChargeIntent, kept: Sequence[ChargeState]) -> Period:
+    """Return the days of a fee that no invoice bills of it; all where each is billed, so that it can be but dearer."""
+    ends = [state.invoiced.period.end for state in kept if state.invoiced is not None]
+    rest = intent.service_period.clipped(max(ends, default=None), None)
+    return intent.service_period if rest.is_empty() else rest
+
+
 @exact
-def _beside(intent: ChargeIntent, issued: Sequence[ChargeState]) -> ChargeIntent:
+def _beside(intent: ChargeIntent, issued: Sequence[ChargeState], days: Period) -> ChargeIntent:
+    """Return the fee with the amount of which `days` are worth what it is more than invoices bill of its days."""
     billed = total(_billed(one, intent) for one in issued)
     off = intent.discounts.percentage.percentage if intent.discounts.percentage else ZERO
     if billed == 0 or off >= 100:
         return intent
     # The charge takes its share of the amount, and then its discount: what was billed has neither to go through.
-    billed = billed * 100 / (100 - off)
-    if intent.prorate:
-        billed = billed * intent.full_service_period.seconds() / intent.service_period.seconds()
-    amount = max(ZERO, _amount(intent) - billed).quantize(_FINEST)
-    return _costing(intent, Decimal(plain(amount)))
+    owed = _amount(intent) * _share(intent, intent.service_period) - billed * 100 / (100 - off)
+    amount = (max(ZERO, owed) / _share(intent, days)).quantize(_FINEST)
+    return replace(_costing(intent, Decimal(plain(amount))), service_period=days)
+
+
+def _share(intent: ChargeIntent, days: Period) -> Decimal:
+    return Decimal(days.seconds()) / intent.full_service_period.seconds() if intent.prorate else Decimal(1)
 
 
 def _billed(state: ChargeState, intent: ChargeIntent) -> Decimal:

@@ -13,8 +13,8 @@ from itertools import count
 from meterhouse.billing.charges.intents import ChargeIntent
 from meterhouse.billing.charges.views import ChargeState
 
-# An identity with this and a number at its end bills what the charge of the identity before it became dearer, for the
-# same days, after an invoice billed it.
+# An identity with this and a number at its end bills what the charge of the identity before it became dearer or longer
+# after an invoice billed it.
 MORE = "/more["
 
 
