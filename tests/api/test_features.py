@@ -201,13 +201,13 @@ async def test_resolving_follows_history_for_billing_only(db: Database, client: 
     first = await v1(client)
     await client.delete(f"{V1}/api_calls")
     async with db.read() as session:
-        old = await features.for_billing(session, NS, "api_calls")
+        old = (await features.for_billing(session, NS, ["api_calls"]))["api_calls"]
         assert old is not None
         assert old.id == first["id"]
-        assert await features.for_billing(session, NS, "nothing") is None
+        assert await features.for_billing(session, NS, ["nothing"]) == {}
     second = await v1(client)
     async with db.read() as session:
-        live = await features.for_billing(session, NS, "api_calls")
+        live = (await features.for_billing(session, NS, ["api_calls"]))["api_calls"]
         assert live == await features.resolve(session, NS, feature_id=second["id"], key="api_calls")
 
 

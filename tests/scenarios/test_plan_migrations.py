@@ -257,7 +257,7 @@ async def test_requests_that_make_no_sense_are_refused(new_world: NewWorld) -> N
         await world.call("POST", f"/api/v3/meterhouse/plans/{unknown}/migrations", {}, status=404)
         await world.call("GET", f"/api/v3/meterhouse/plans/{unknown}/migrations", status=404)
         await world.call("GET", f"{company.path}/{unknown}", status=404)
-        for version, words in ((7, "has no version 7"), (1, "only go to a later version")):
+        for version, words in ((7, "version 7"), (1, "1 is not newer")):
             refused = await company.begin(status=400, target_version=version)
             assert words in refused["detail"]
         await company.begin(status=400, timing="2025-03-01T00:00:00Z")

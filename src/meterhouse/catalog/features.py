@@ -228,10 +228,10 @@ async def resolve(
     return _feature(found[0])
 
 
-async def for_billing(session: ReadSession, namespace: str, key: str) -> Feature | None:
-    """Return the live feature of the key, else the one archived last, else None: usage outlives its feature."""
-    row = await repository.latest_of_key(session, namespace, key)
-    return _feature(row) if row is not None else None
+async def for_billing(session: ReadSession, namespace: str, keys: Collection[str]) -> dict[str, Feature]:
+    """Return by key the live feature, else the one archived last: usage outlives its feature."""
+    rows = await repository.latest_of_keys(session, namespace, keys) if keys else ()
+    return {row.key: _feature(row) for row in rows}
 
 
 async def named(

@@ -95,11 +95,11 @@ def refuse_beyond_v1(view: SubscriptionView) -> None:
 async def expanded(session: ReadSession, view: SubscriptionView) -> SubscriptionExpanded:
     """Show a subscription with its whole schedule."""
     keys = {item.rate_card.feature_key for phase in view.phases for item in phase.items}
-    found = [await features.for_billing(session, view.namespace, key) for key in sorted(key for key in keys if key)]
+    found = await features.for_billing(session, view.namespace, {key for key in keys if key})
     customer = await customers.get(session, view.namespace, view.customer_id)
     given = await entitlements.of_subscription(session, view.namespace, view.id)
     included = Included(
-        features={feature.key: feature for feature in found if feature is not None},
+        features=found,
         entitlements={(one.feature_key, one.active_from): shown_v1(one, customer) for one in given},
     )
     return SubscriptionExpanded.of(view, included)

@@ -167,7 +167,7 @@ async def _feature(session: WriteSession, intent: ChargeIntent) -> Feature | Non
         if intent.is_flat:
             return None
         raise invalid("feature key is required for non-flat prices", field="$.featureKey")
-    feature = await features.for_billing(session, intent.namespace, intent.feature_key)
+    feature = (await features.for_billing(session, intent.namespace, [intent.feature_key])).get(intent.feature_key)
     if feature is None:
         raise invalid(f"feature not found: {intent.feature_key}", field="$.featureKey")
     if feature.meter_id is None and not intent.is_flat:

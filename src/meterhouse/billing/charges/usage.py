@@ -40,13 +40,9 @@ async def _features(session: ReadSession, namespace: str, rows: Sequence[ChargeR
     noted = {row.feature_id for row in rows if row.feature_id is not None}
     by_id = {one.id: one for one in await features.named(session, namespace, ids=noted)} if noted else {}
     found = {row.id: by_id.get(row.feature_id) if row.feature_id is not None else None for row in rows}
-    by_key: dict[str, Feature | None] = {}
-    for row in rows:
-        if found[row.id] is None and row.feature_key:
-            if row.feature_key not in by_key:
-                by_key[row.feature_key] = await features.for_billing(session, namespace, row.feature_key)
-            found[row.id] = by_key[row.feature_key]
-    return found
+    missing = {row.id: row.feature_key for row in rows if found[row.id] is None and row.feature_key}
+    by_key = await features.for_billing(session, namespace, set(missing.values()))
+    return found | {row_id: by_key.get(key) for row_id, key in missing.items()}
 
 
 async def metered_of(

@@ -19,7 +19,7 @@ from meterhouse.billing.planmigrations.values import (
 )
 from meterhouse.billing.sync.service import SubscriptionSync
 from meterhouse.catalog import plans
-from meterhouse.catalog.plans import Plan, PlanQuery, PlanStatus
+from meterhouse.catalog.plans import Plan
 from meterhouse.kernel import clock
 from meterhouse.kernel.db import Database, ReadSession, WriteSession, violated
 from meterhouse.kernel.errors import Conflict, DomainError, NotFound, invalid
@@ -213,20 +213,12 @@ class PlanMigrations:
 
 
 async def _target(session: ReadSession, source: Plan, version: int | None) -> Plan:
-    if version is None:
-        target = await plans.get_active(session, source.namespace, source.key)
-    else:
-        query = PlanQuery(key_versions={source.key: [version]})
-        found = (await plans.list_plans(session, source.namespace, query)).items
-        if not found:
-            raise invalid(f"plan {source.key} has no version {version}", field="$.target_version")
-        target = found[0]
-    if plans.status(target, clock.now()) not in (PlanStatus.ACTIVE, PlanStatus.ARCHIVED):
-        raise invalid(f"version {target.version} of plan {source.key} was never published", field="$.target_version")
-    if target.version <= source.version:
-        message = f"subscriptions of version {source.version} can only go to a later version, not to {target.version}"
-        raise invalid(message, field="$.target_version")
-    return target
+    current = PlanReference(source.id, source.key, source.version)
+    try:
+        return await subscriptions.migration_target(session, source.namespace, current, version)
+    except NotFound as error:
+        # The path names another plan version, and that exists.
+        raise invalid(error.message, field="$.target_version") from error
 
 
 async def _found(session: ReadSession, namespace: str, plan_id: str, migration_id: str) -> PlanMigrationRow:

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 
 from sqlalchemy import ColumnElement, func, or_, select
+from sqlalchemy.dialects.postgresql import distinct_on
 
 from meterhouse.catalog.models import FeatureRow
 from meterhouse.kernel.conditions import Column, Condition, Sort, order_by
@@ -56,15 +57,15 @@ async def hold(session: WriteSession, namespace: str, ids: Collection[str]) -> S
     return (await session.scalars(query)).all()
 
 
-async def latest_of_key(session: ReadSession, namespace: str, key: str) -> FeatureRow | None:
-    """Return the live feature of the key, else the one archived last."""
+async def latest_of_keys(session: ReadSession, namespace: str, keys: Collection[str]) -> Sequence[FeatureRow]:
+    """Return the live feature of each key, else the one archived last."""
     query = (
         select(FeatureRow)
-        .where(FeatureRow.namespace == namespace, FeatureRow.key == key)
-        .order_by(FeatureRow.archived_at.desc().nulls_first(), FeatureRow.id.desc())
-        .limit(1)
+        .ext(distinct_on(FeatureRow.key))
+        .where(FeatureRow.namespace == namespace, FeatureRow.key.in_(keys))
+        .order_by(FeatureRow.key, FeatureRow.archived_at.desc().nulls_first(), FeatureRow.id.desc())
     )
-    return (await session.scalars(query)).one_or_none()
+    return (await session.scalars(query)).all()
 
 
 async def live_of_meter(session: ReadSession, namespace: str, meter_id: str) -> Sequence[FeatureRow]:

@@ -2,7 +2,7 @@
 
 from meterhouse.subscriptions.repository import SubscriptionFilter
 from meterhouse.subscriptions.service.cancel import cancel, unschedule_cancelation
-from meterhouse.subscriptions.service.change import Changed, Migration, PlanChange, change, migrate
+from meterhouse.subscriptions.service.change import Changed, Migration, PlanChange, change, migrate, migration_target
 from meterhouse.subscriptions.service.create import CustomPlan, NewSubscription, PlanChoice, create
 from meterhouse.subscriptions.service.delete import delete
 from meterhouse.subscriptions.service.edit import edit
@@ -40,6 +40,7 @@ __all__ = [
     "load",
     "load_many",
     "migrate",
+    "migration_target",
     "restore",
     "running_of",
     "unschedule_cancelation",

@@ -112,7 +112,7 @@ async def migrate(
     require(view, Command.CANCEL, clock.now())
     if view.plan is None:
         raise invalid("a subscription with a plan of its own has no versions to migrate to", field="$.target_version")
-    plan = await _target(session, namespace, view.plan, wanted.version)
+    plan = await migration_target(session, namespace, view.plan, wanted.version)
     sold_as = await plans.get(session, namespace, view.plan.id)
     overridden = view.settlement_mode is not sold_as.settlement_mode
     following = NewSubscription(
@@ -129,7 +129,13 @@ async def migrate(
     return await _follow(session, row, view, following, wanted.timing, credits_enabled=credits_enabled)
 
 
-async def _target(session: ReadSession, namespace: str, current: PlanReference, version: int | None) -> Plan:
+async def migration_target(session: ReadSession, namespace: str, current: PlanReference, version: int | None) -> Plan:
+    """Return the version of its plan that a subscription can go on with, the active one where `version` is None.
+
+    Raises:
+        NotFound: there is no such version.
+        InvalidInput: no version is active, or this one is deleted, was never published or is not a later one.
+    """
     plan = await _version(session, namespace, current.key, version)
     field = "$.target_version"
     if plan.deleted_at is not None:
