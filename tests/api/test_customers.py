@@ -231,6 +231,16 @@ async def test_v3_shows_what_v1_stored(client: httpx.AsyncClient) -> None:
     assert shown["key"] == ""
 
 
+async def test_v3_sends_back_what_v1_stored(client: httpx.AsyncClient) -> None:
+    created = await create(client, key="acme", metadata={"a note": "any text", "team": "a"})
+    shown = (await client.get(f"{V3}/{created['id']}")).json()
+    changes = {"name": "Other", "labels": {**shown["labels"], "tier": "b"}}
+    changed = await client.put(f"{V3}/{created['id']}", json=changes)
+    assert changed.json()["labels"] == {"a note": "any text", "team": "a", "tier": "b"}
+    refused = await client.put(f"{V3}/{created['id']}", json={**changes, "labels": {"a note": "other text"}})
+    assert refused.json()["extensions"]["validationErrors"][0]["field"] == "$.labels"
+
+
 async def test_v3_list(client: httpx.AsyncClient) -> None:
     for name in ("gamma", "alpha", "beta"):
         await create(

@@ -42,14 +42,30 @@ def _is_label(text: str) -> bool:
     return len(text) <= MAX_LABEL_LENGTH and _LABEL.match(text) is not None
 
 
-def metadata_of(labels: Mapping[str, str] | None) -> dict[str, str]:
+def metadata_of(
+    labels: Mapping[str, str] | None,
+    metadata: Mapping[str, str] | None = None,
+    annotations: Mapping[str, Any] | None = None,
+) -> dict[str, str]:
     """Return the metadata that labels are stored as.
+
+    Args:
+        metadata: what is stored, with the annotations. What of it is sent back as it was shown is not checked, because
+            v1 takes any text; annotations stay where they are.
 
     Raises:
         InvalidInput: codes `invalid_label_key_format`, `invalid_label_value_format`, `invalid_label_key_prefix`.
     """
+    stored = metadata or {}
+    shown = labels_of(stored, annotations).items()
     issues: list[Issue] = []
+    found: dict[str, str] = {}
     for key, value in (labels or {}).items():
+        if (key, value) in shown:
+            if key in stored:
+                found[key] = value
+            continue
+        found[key] = value
         if key.startswith(_RESERVED):
             issues.append(Issue("invalid_label_key_prefix", f"label key has a reserved prefix: {key!r}", "$.labels"))
         elif not _is_label(key):
@@ -58,7 +74,7 @@ def metadata_of(labels: Mapping[str, str] | None) -> dict[str, str]:
             issues.append(Issue("invalid_label_value_format", f"invalid value of label {key!r}", "$.labels"))
     if issues:
         raise InvalidInput("\n".join(issue.message for issue in issues), issues=issues)
-    return dict(labels or {})
+    return found
 
 
 def labels_of(metadata: Mapping[str, str], annotations: Mapping[str, Any] | None = None) -> dict[str, str]:
@@ -69,6 +85,17 @@ def labels_of(metadata: Mapping[str, str], annotations: Mapping[str, Any] | None
         if isinstance(value, str) and not name.startswith(_RESERVED)
     }
     return {**shown, **metadata}
+
+
+def replaced_metadata(labels: Mapping[str, str] | None, metadata: Mapping[str, str]) -> dict[str, str]:
+    """Return metadata of which only the well-formed part was shown, with labels in the place of that part.
+
+    Raises:
+        InvalidInput: see `metadata_of`.
+    """
+    shown = well_formed(metadata)
+    hidden = {key: value for key, value in metadata.items() if key not in shown}
+    return hidden | metadata_of(labels)
 
 
 def well_formed(metadata: Mapping[str, str]) -> dict[str, str]:

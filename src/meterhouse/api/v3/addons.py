@@ -9,7 +9,7 @@ from pydantic import Field
 
 from meterhouse.api.deps import Namespace, Read, Write
 from meterhouse.api.filters import FieldKind, list_parameters, members_of, parse_filters, parse_sort
-from meterhouse.api.labels import Labels, metadata_of
+from meterhouse.api.labels import Labels, metadata_of, replaced_metadata
 from meterhouse.api.paging import V3Page, V3Paging
 from meterhouse.api.problems import errors
 from meterhouse.api.v3.prices import BillingCurrencyCode
@@ -63,7 +63,7 @@ class UpsertAddonRequest(V3Model):
             instance_type=self.instance_type,
             rate_cards=self.card_values({card.key: card for card in replaced.rate_cards}),
             description=self.description,
-            metadata=metadata_of(self.labels),
+            metadata=replaced_metadata(self.labels, replaced.metadata),
         )
 
 

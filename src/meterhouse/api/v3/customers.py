@@ -101,15 +101,15 @@ class CreateCustomerRequest(_CustomerInput):
 class UpsertCustomerRequest(_CustomerInput):
     """The new state of a customer. E-mail, currency and parts of the address stay when left out; null clears them."""
 
-    def to_value(self) -> CustomerChanges:
-        """Read the change. The key stays."""
+    def to_value(self, stored: values.Customer) -> CustomerChanges:
+        """Read what changes of a customer. The key stays."""
         given = self.model_fields_set
         return CustomerChanges(
             name=self.name,
             key=UNSET,
             subject_keys=self.subject_keys(),
             description=self.description,
-            metadata=metadata_of(self.labels),
+            metadata=metadata_of(self.labels, stored.metadata, stored.annotations),
             billing_address=self.billing_address.given() if self.billing_address else None,
             primary_email=self.primary_email if "primary_email" in given else UNSET,
             currency=self.currency if "currency" in given else UNSET,
@@ -221,7 +221,8 @@ async def update_customer(
 ) -> BillingCustomer:
     """Replace everything about a customer but its key."""
     try:
-        changed = await service.update(session, namespace, customer_id, body.to_value(), services.customer_guards)
+        changes = body.to_value(await service.get(session, namespace, customer_id))
+        changed = await service.update(session, namespace, customer_id, changes, services.customer_guards)
     except CustomerDeleted as error:
         raise Gone(error.message) from error
     return BillingCustomer.of(changed)

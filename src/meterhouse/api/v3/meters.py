@@ -88,13 +88,13 @@ class UpdateMeterRequest(V3Model):
     labels: Opt[Labels] = None
     dimensions: Opt[dict[str, str]] = Field(None, description=_DIMENSIONS)
 
-    def to_value(self) -> MeterUpdate:
-        """Read the body."""
+    def to_value(self, stored: meters.Meter) -> MeterUpdate:
+        """Read what changes of a meter."""
         return MeterUpdate(
             name=self.name,
             description=self.description,
             group_by=_checked(self.dimensions),
-            metadata=metadata_of(self.labels),
+            metadata=metadata_of(self.labels, stored.metadata, stored.annotations),
         )
 
 
@@ -192,7 +192,7 @@ async def update_meter(
         session,
         namespace,
         meter_id,
-        body.to_value(),
+        body.to_value(await meters.get(session, namespace, meter_id)),
         guards=services.meter_guards,
         reserved_event_types=services.reserved_event_types,
     )

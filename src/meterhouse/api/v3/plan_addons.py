@@ -7,7 +7,7 @@ from fastapi import APIRouter, Path, Response
 from pydantic import Field
 
 from meterhouse.api.deps import Namespace, Read, Write
-from meterhouse.api.labels import Labels, metadata_of, well_formed
+from meterhouse.api.labels import Labels, metadata_of, replaced_metadata, well_formed
 from meterhouse.api.paging import V3Page, V3Paging
 from meterhouse.api.problems import errors
 from meterhouse.api.v3.plans import PlanId
@@ -46,14 +46,14 @@ class UpsertPlanAddonRequest(V3Model):
         None, description="How many a subscription can take; absent for no limit."
     )
 
-    def to_content(self) -> planaddons.PlanAddonContent:
-        """Read the content."""
+    def to_content(self, replaced: planaddons.PlanAddon) -> planaddons.PlanAddonContent:
+        """Read the content that takes the place of `replaced`."""
         return planaddons.PlanAddonContent(
             from_plan_phase=self.from_plan_phase,
             max_quantity=self.max_quantity,
             name=self.name,
             description=self.description,
-            metadata=None if self.labels is None else metadata_of(self.labels),
+            metadata=None if self.labels is None else replaced_metadata(self.labels, replaced.metadata),
         )
 
 
@@ -164,7 +164,8 @@ async def update_plan_addon(
     plan_id: PlanId, plan_addon_id: PlanAddonId, body: UpsertPlanAddonRequest, session: Write, namespace: Namespace
 ) -> PlanAddon:
     """Replace what the assignment says. What does not fit is refused."""
-    made = await planaddons.update(session, namespace, plan_id, plan_addon_id, body.to_content())
+    content = body.to_content(await planaddons.get(session, namespace, plan_id, plan_addon_id))
+    made = await planaddons.update(session, namespace, plan_id, plan_addon_id, content)
     return (await _shown(session, namespace, plan_id, [made]))[0]
 
 

@@ -1,6 +1,6 @@
 """v3 plans (catalog section 3)."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Annotated
 
@@ -9,14 +9,14 @@ from pydantic import Field
 
 from meterhouse.api.deps import Namespace, Read, Write
 from meterhouse.api.filters import FieldKind, list_parameters, members_of, parse_filters, parse_sort
-from meterhouse.api.labels import Labels, metadata_of, well_formed
+from meterhouse.api.labels import Labels, metadata_of, replaced_metadata, well_formed
 from meterhouse.api.paging import V3Page, V3Paging
 from meterhouse.api.problems import errors
 from meterhouse.api.v3.prices import BillingCurrencyCode
 from meterhouse.api.v3.ratecards import BillingRateCard
 from meterhouse.api.v3.versions import VersionMembers, members
 from meterhouse.api.wire import Description, ISODuration, Name, Opt, ResourceKey, Ulid, V3Model
-from meterhouse.catalog import planaddons, plans, ratecards
+from meterhouse.catalog import planaddons, plans
 from meterhouse.catalog.plans import PlanQuery, PlanStatus
 from meterhouse.catalog.prices import SettlementMode
 from meterhouse.kernel import clock
@@ -37,7 +37,6 @@ _FIELDS = {
 _SORT_FIELDS = ("id", "key", "version", "created_at", "updated_at")
 
 PlanId = Annotated[Ulid, Path(alias="planId", description="The id of a plan version.")]
-StoredCards = Mapping[tuple[str, str], ratecards.RateCard]
 
 
 class BillingPlanPhase(V3Model):
@@ -62,15 +61,16 @@ class BillingPlanPhase(V3Model):
             rate_cards=[BillingRateCard.of(card) for card in phase.rate_cards],
         )
 
-    def to_value(self, stored: StoredCards) -> plans.PlanPhase:
-        """Read the phase; `stored` has the cards that it replaces, by the keys of phase and card."""
+    def to_value(self, replaced: plans.PlanPhase | None) -> plans.PlanPhase:
+        """Read the phase that takes the place of `replaced`."""
+        cards = {card.key: card for card in replaced.rate_cards} if replaced else {}
         return plans.PlanPhase(
             key=self.key,
             name=self.name,
             description=self.description,
-            metadata=metadata_of(self.labels),
+            metadata=replaced_metadata(self.labels, replaced.metadata if replaced else {}),
             duration=self.duration,
-            rate_cards=tuple(card.to_value(stored=stored.get((self.key, card.key))) for card in self.rate_cards),
+            rate_cards=tuple(card.to_value(stored=cards.get(card.key)) for card in self.rate_cards),
         )
 
 
@@ -83,18 +83,18 @@ class UpsertPlanRequest(V3Model):
     pro_rating_enabled: bool = Field(True, description="Whether a price covers a part of its period in proportion.")
     phases: list[BillingPlanPhase] = Field(min_length=1, description="In order of time.")
 
-    def phase_values(self, stored: StoredCards) -> tuple[plans.PlanPhase, ...]:
-        """Read the phases."""
-        return tuple(phase.to_value(stored) for phase in self.phases)
+    def phase_values(self, replaced: Sequence[plans.PlanPhase] = ()) -> tuple[plans.PlanPhase, ...]:
+        """Read the phases; those of the same keys are replaced."""
+        stored = {phase.key: phase for phase in replaced}
+        return tuple(phase.to_value(stored.get(phase.key)) for phase in self.phases)
 
     def to_content(self, replaced: plans.Plan) -> plans.PlanContent:
         """Read the content that takes the place of `replaced`."""
-        stored = {(phase.key, card.key): card for phase in replaced.phases for card in phase.rate_cards}
         return plans.PlanContent(
             name=self.name,
-            phases=self.phase_values(stored),
+            phases=self.phase_values(replaced.phases),
             description=self.description,
-            metadata=None if self.labels is None else metadata_of(self.labels),
+            metadata=None if self.labels is None else replaced_metadata(self.labels, replaced.metadata),
             pro_rating_enabled=self.pro_rating_enabled,
         )
 
@@ -113,7 +113,7 @@ class CreatePlanRequest(UpsertPlanRequest):
             name=self.name,
             currency=self.currency,
             billing_cadence=self.billing_cadence,
-            phases=self.phase_values({}),
+            phases=self.phase_values(),
             description=self.description,
             metadata=metadata_of(self.labels),
             pro_rating_enabled=self.pro_rating_enabled,

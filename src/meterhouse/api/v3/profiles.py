@@ -269,7 +269,7 @@ class UpsertBillingProfileRequest(V3Model):
             workflow=flow,
             default=self.default,
             description=self.description,
-            metadata=metadata_of(self.labels),
+            metadata=metadata_of(self.labels, stored.metadata if stored else None),
         )
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from meterhouse.api.labels import Labels, metadata_of, well_formed
+from meterhouse.api.labels import Labels, replaced_metadata, well_formed
 from meterhouse.api.v3.prices import (
     BillingCurrencyCode,
     BillingPrice,
@@ -184,7 +184,7 @@ class BillingRateCard(V3Model):
             key=self.key,
             name=self.name,
             description=self.description,
-            metadata=metadata_of(self.labels) or None,
+            metadata=replaced_metadata(self.labels, (stored and stored.metadata) or {}) or None,
             feature_id=self.feature.id if self.feature else None,
             billing_cadence=self.billing_cadence,
             price=price,

@@ -149,13 +149,14 @@ async def update_tax_code(
     tax_code_id: TaxCodeId, body: UpsertTaxCodeRequest, session: Write, namespace: Namespace
 ) -> BillingTaxCode:
     """Replace everything about a tax code but its key. A description that is left out is kept."""
+    stored = await taxcodes.get(session, namespace, tax_code_id)
     changed = await taxcodes.update(
         session,
         namespace,
         tax_code_id,
         name=body.name,
         description=body.description,
-        metadata=metadata_of(body.labels),
+        metadata=metadata_of(body.labels, stored.metadata),
         app_mappings=[mapping.to_value() for mapping in body.app_mappings],
     )
     return BillingTaxCode.of(changed)
