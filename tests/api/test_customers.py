@@ -260,6 +260,15 @@ async def test_v3_list(client: httpx.AsyncClient) -> None:
     assert await keys("filter[usage_attribution_subject_key][oeq]=a,b") == ["alpha", "beta"]
     assert await keys("filter[primary_email]=beta@x.test") == ["beta"]
     assert await keys("filter[plan_key]=pro") == []
+    # Of subject keys and plans a customer may have many, or none.
+    await create(client, key="bare", name="bare")
+    assert await keys("filter[usage_attribution_subject_key][exists]=false") == ["bare"]
+    assert await keys("filter[usage_attribution_subject_key][exists]=true") == ["alpha", "beta", "gamma"]
+    assert await keys("filter[usage_attribution_subject_key][exists]=false&filter[name][contains]=a") == ["bare"]
+    both = "filter[usage_attribution_subject_key][exists]=false&filter[usage_attribution_subject_key][eq]=a"
+    assert await keys(both) == []
+    assert await keys("filter[plan_key][exists]=false&filter[name][gt]=b") == ["bare", "beta", "gamma"]
+    await client.delete(f"{V1}/bare")
     page = (await client.get(f"{V3}?page[size]=2&page[number]=2")).json()
     assert page["meta"] == {"page": {"size": 2, "number": 2, "total": 3}}
     for wrong in ("filter[nope]=x", "sort=key", "page[number]=0", "filter[name][like]=x"):

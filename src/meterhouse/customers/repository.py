@@ -98,12 +98,9 @@ async def listed(
         clauses.append(CustomerRow.deleted_at.is_(None))
     if chosen.subject is not None:
         held = select(AttributionRow.customer_id).where(
-            AttributionRow.namespace == namespace,
-            AttributionRow.is_subject_key,
-            AttributionRow.deleted_at.is_(None),
-            chosen.subject.clause(AttributionRow.subject),
+            AttributionRow.namespace == namespace, AttributionRow.is_subject_key, AttributionRow.deleted_at.is_(None)
         )
-        clauses.append(CustomerRow.id.in_(held))
+        clauses.append(chosen.subject.clause_of_many(CustomerRow.id, held, AttributionRow.subject))
     clauses += [CustomerRow.id.in_(query) for query in chosen.among]
     return await page_of(session, CustomerRow, clauses, sorts, SORT_COLUMNS, page, last=CustomerRow.id)
 

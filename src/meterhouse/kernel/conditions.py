@@ -12,7 +12,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, or_
+from sqlalchemy import ColumnElement, Select, and_, false, or_
 from sqlalchemy.sql.elements import SQLColumnExpression
 
 Scalar = str | Decimal | datetime | bool
@@ -51,6 +51,18 @@ class Condition:
     def clause(self, column: Column) -> ColumnElement[bool]:
         """Return the condition as SQL on `column`."""
         return and_(*(_COMPARISONS[check.operator](column, check.operand) for check in self.checks))
+
+    def clause_of_many(self, owner: Column, owners: Select[Any], column: Column) -> ColumnElement[bool]:
+        """Return the condition as SQL on a field of which an owner has many values: one of them meets it.
+
+        Where none shall exist, the owner has no value. `owners` is the query of the owners of all values, `column` the
+        value in it.
+        """
+        none_exists = Check(Operator.EXISTS, False)
+        if none_exists not in self.checks:
+            return owner.in_(owners.where(self.clause(column)))
+        others = any(check != none_exists for check in self.checks)
+        return false() if others else owner.not_in(owners)
 
 
 def equals(value: Scalar) -> Condition:

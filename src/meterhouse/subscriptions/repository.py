@@ -11,6 +11,7 @@ from sqlalchemy.types import String
 
 from meterhouse.catalog.prices import SettlementMode
 from meterhouse.catalog.ratecards import RateCard
+from meterhouse.customers.models import CustomerRow
 from meterhouse.kernel.conditions import Condition, Sort, order_by
 from meterhouse.kernel.db import ReadSession, WriteSession
 from meterhouse.kernel.paged import page_of
@@ -64,8 +65,12 @@ def _has_status(status: Status, at: datetime) -> ColumnElement[bool]:
 
 def customers_on_plan(namespace: str, plan_key: Condition, at: datetime) -> Select[Any]:
     """Return the query of customer ids that have a subscription from a plan of that key running at `at`."""
-    return select(SubscriptionRow.customer_id).where(
-        SubscriptionRow.namespace == namespace, _runs(at), plan_key.clause(SubscriptionRow.plan_key)
+    on_plans = select(SubscriptionRow.customer_id).where(
+        SubscriptionRow.namespace == namespace, _runs(at), SubscriptionRow.plan_key.is_not(None)
+    )
+    return select(CustomerRow.id).where(
+        CustomerRow.namespace == namespace,
+        plan_key.clause_of_many(CustomerRow.id, on_plans, SubscriptionRow.plan_key),
     )
 
 
