@@ -305,6 +305,7 @@ async def test_migrate(client: httpx.AsyncClient, time: FrozenClock, publish: Pu
         ({"targetVersion": 0}, 400),
         ({"targetVersion": 1}, 400),
         ({"targetVersion": 9}, 404),
+        ({"targetVersion": 10**14}, 400),
         ({"startingPhase": "gold"}, 400),
     ):
         assert (await client.post(path, json=body)).status_code == status, body

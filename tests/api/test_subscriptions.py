@@ -182,6 +182,7 @@ async def test_delete_a_scheduled_one(client: httpx.AsyncClient, synced: list[tu
         ({"customerKey": "nobody", "plan": {"key": "ws_pro"}}, 404),
         ({"customerKey": "acme", "plan": {"key": "unknown"}}, 404),
         ({"customerKey": "acme", "plan": {"key": "ws_pro", "version": 7}}, 400),
+        ({"customerKey": "acme", "plan": {"key": "ws_pro", "version": 10**14}}, 400),
         ({"customerKey": "acme", "plan": {"key": "ws_pro"}, "timing": "next_billing_cycle"}, 400),
         ({"customerKey": "acme", "plan": {"key": "ws_pro"}, "timing": "2025-03-10T07:00:00Z"}, 400),
         ({"customerKey": "acme", "plan": {"key": "ws_pro"}, "timing": "9999-12-31T23:59:59Z"}, 400),

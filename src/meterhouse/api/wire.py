@@ -211,6 +211,8 @@ ResourceKey = Annotated[str, StringConstraints(pattern=KEY_PATTERN, min_length=1
 ExternalKey = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 Description = Annotated[str, StringConstraints(max_length=1024)]
+Whole = Annotated[int, Field(ge=-(2**31 - 1), le=2**31 - 1)]  # what a column of whole numbers holds
+Counted = Annotated[int, Field(ge=1, le=2**31 - 1)]
 Email = Annotated[str, StringConstraints(max_length=320)]  # no address is longer, and lists are ordered by it
 CurrencyCode = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
 

@@ -23,7 +23,7 @@ from meterhouse.api.v1.versions import (
     refuse_beyond_v1,
     sorts_of,
 )
-from meterhouse.api.wire import Instant, Opt, ResourceKey, V1Model
+from meterhouse.api.wire import Instant, Opt, ResourceKey, V1Model, Whole
 from meterhouse.catalog import addons, planaddons, plans
 from meterhouse.catalog.planaddons import PlanAddonQuery
 from meterhouse.catalog.plans import Plan
@@ -35,7 +35,6 @@ router = APIRouter(tags=["Product Catalog"])
 
 _PATH = "/api/v1/plans/{planId}/addons"
 _ONE = _PATH + "/{planAddonId}"
-_MAX_INT = 2**31 - 1
 
 PlanIdOrKey = Annotated[str, id_or_key_path("planId", "a plan version")]
 AddonIdOrKey = Annotated[str, id_or_key_path("planAddonId", "an add-on version")]
@@ -45,9 +44,7 @@ class PlanAddonReplaceUpdate(V1Model):
     """The new content of an assignment. Metadata stays when left out, the maximum quantity does not."""
 
     from_plan_phase: str = Field(description="Key of the first phase in which a subscription can take the add-on.")
-    max_quantity: Opt[Annotated[int, Field(ge=-_MAX_INT, le=_MAX_INT)]] = Field(
-        None, description="How many a subscription can take; absent for no limit."
-    )
+    max_quantity: Opt[Whole] = Field(None, description="How many a subscription can take; absent for no limit.")
     metadata: Opt[dict[str, str]] = None
 
     def to_content(self) -> planaddons.PlanAddonContent:

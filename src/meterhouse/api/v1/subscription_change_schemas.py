@@ -13,7 +13,7 @@ from meterhouse.api.v1.subscription_schemas import (
     SubscriptionExpanded,
     SubscriptionTiming,
 )
-from meterhouse.api.wire import Description, Instant, ISODuration, Opt, ResourceKey, V1Model
+from meterhouse.api.wire import Counted, Description, Instant, ISODuration, Opt, ResourceKey, V1Model
 from meterhouse.subscriptions import patches
 from meterhouse.subscriptions.service import Migration, PlanChange, PlanChoice
 from meterhouse.subscriptions.spec import ItemSpec
@@ -172,7 +172,7 @@ class SubscriptionMigrate(V1Model):
     timing: SubscriptionTiming = Field(
         NamedTiming.IMMEDIATE, description="Now, at the next billing cycle, or at a boundary of a period."
     )
-    target_version: Opt[Annotated[int, Field(ge=1)]] = Field(None, description="The active version when absent.")
+    target_version: Opt[Counted] = Field(None, description="The active version when absent.")
     starting_phase: StartingPhase = None
     billing_anchor: BillingAnchor = None
 

@@ -23,6 +23,7 @@ from meterhouse.api.wire import (
     Ulid,
     V1Model,
     V1Resource,
+    Whole,
 )
 from meterhouse.catalog import features as catalog
 from meterhouse.catalog.prices import SettlementMode
@@ -250,7 +251,7 @@ class PlanReferenceInput(V1Model):
     """Names the active version of a plan. A version, where given, must be the active one."""
 
     key: ResourceKey
-    version: Opt[int] = None
+    version: Opt[Whole] = None
 
 
 class _SubscriptionCreateMembers(V1Model):

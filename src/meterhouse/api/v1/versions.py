@@ -8,7 +8,7 @@ from fastapi import Path, Query, Request
 from pydantic import Field, TypeAdapter, ValidationError
 
 from meterhouse.api.problems import InvalidParameterError
-from meterhouse.api.wire import KEY_PATTERN, CurrencyCode, Instant, Opt, ResourceKey, V1Model, V1Resource
+from meterhouse.api.wire import KEY_PATTERN, Counted, CurrencyCode, Instant, Opt, ResourceKey, V1Model, V1Resource
 from meterhouse.catalog.versions import Version
 from meterhouse.kernel.conditions import Sort
 from meterhouse.kernel.errors import InvalidInput, Issue
@@ -49,8 +49,7 @@ KEY_VERSION_PARAMETER = {
 
 
 _KEY_VERSION = re.compile(r"keyVersion\[([^\[\]]*)\](?:\[\d*\])?")
-_Number = Annotated[int, Field(ge=1, le=2**31 - 1)]  # what the column of versions holds
-_KEY_VERSIONS: TypeAdapter[dict[ResourceKey, list[_Number]]] = TypeAdapter(dict[ResourceKey, list[_Number]])
+_KEY_VERSIONS: TypeAdapter[dict[ResourceKey, list[Counted]]] = TypeAdapter(dict[ResourceKey, list[Counted]])
 
 
 def key_versions(request: Request) -> dict[str, list[int]]:

@@ -12,7 +12,7 @@ from meterhouse.api.paging import V3Page, V3Paging
 from meterhouse.api.problems import errors
 from meterhouse.api.v3.plans import PlanId
 from meterhouse.api.v3.versions import ProductCatalogValidationError, errors_of
-from meterhouse.api.wire import Description, Instant, Name, Opt, ResourceKey, Ulid, V3Model
+from meterhouse.api.wire import Counted, Description, Instant, Name, Opt, ResourceKey, Ulid, V3Model
 from meterhouse.catalog import planaddons, plans
 from meterhouse.catalog.planaddons import PlanAddonQuery
 from meterhouse.kernel.db import ReadSession
@@ -22,7 +22,6 @@ router = APIRouter(tags=["OpenMeter Product Catalog"])
 
 _PATH = "/api/v3/openmeter/plans/{planId}/addons"
 _ONE = _PATH + "/{planAddonId}"
-_MAX_INT = 2**31 - 1
 
 PlanAddonId = Annotated[Ulid, Path(alias="planAddonId", description="The id of an assignment.")]
 
@@ -42,9 +41,7 @@ class UpsertPlanAddonRequest(V3Model):
     from_plan_phase: ResourceKey = Field(
         description="Key of the first phase in which a subscription can take the add-on."
     )
-    max_quantity: Opt[Annotated[int, Field(ge=1, le=_MAX_INT)]] = Field(
-        None, description="How many a subscription can take; absent for no limit."
-    )
+    max_quantity: Opt[Counted] = Field(None, description="How many a subscription can take; absent for no limit.")
 
     def to_content(self, replaced: planaddons.PlanAddon) -> planaddons.PlanAddonContent:
         """Read the content that takes the place of `replaced`."""

@@ -10,7 +10,7 @@ from meterhouse.api.paging import V3Page, V3Paging
 from meterhouse.api.problems import errors
 from meterhouse.api.services import Services
 from meterhouse.api.v3.references import ClosedPeriod
-from meterhouse.api.wire import Instant, Numeric, Opt, Ulid, V3Model
+from meterhouse.api.wire import Counted, Instant, Numeric, Opt, Ulid, V3Model
 from meterhouse.billing.planmigrations.service import PlanMigrations
 from meterhouse.billing.planmigrations.values import (
     Forecast,
@@ -40,8 +40,8 @@ MigrationId = Annotated[Ulid, Path(alias="migrationId", description="The id of a
 class PlanMigrationRequest(V3Model):
     """Where the subscriptions of the plan version go, and when."""
 
-    target_version: Opt[int] = Field(
-        None, ge=1, le=2**31 - 1, description="A later version of the plan; the one that is active now when absent."
+    target_version: Opt[Counted] = Field(
+        None, description="A later version of the plan; the one that is active now when absent."
     )
     timing: NamedTiming = Field(
         NamedTiming.NEXT_BILLING_CYCLE,

@@ -18,6 +18,7 @@ from meterhouse.api.wire import (
     ResourceKey,
     Ulid,
     V3Model,
+    Whole,
 )
 from meterhouse.catalog.prices import SettlementMode
 from meterhouse.kernel import clock
@@ -183,7 +184,7 @@ class PlanChoiceInput(V3Model):
 
     id: Opt[Ulid] = None
     key: Opt[ResourceKey] = None
-    version: Opt[int] = None
+    version: Opt[Whole] = None
 
 
 class _SubscriptionMembers(V3Model):
