@@ -178,6 +178,14 @@ def test_the_plans_cadence_is_one_of_a_literal_list(cadence: str) -> None:
         ),
         ({"unit_conversion": UnitConversion(operation="divide", conversion_factor=Decimal(0))}, [""]),
         ({"kind": "flat_fee"}, [""]),
+        *(
+            (
+                {"entitlement_template": StaticEntitlementTemplate(config=config)},
+                ["entitlement_template_invalid_json_config"],
+            )
+            for config in (r'"\u0000"', r'[{"a": ["b\u0000"]}]', r'{"\u0000": 1}')
+        ),
+        ({"entitlement_template": StaticEntitlementTemplate(config=r'["\\u0000"]')}, []),
         (
             {"entitlement_template": StaticEntitlementTemplate(config="[" * 101 + "]" * 101)},
             ["entitlement_template_invalid_json_config"],

@@ -109,6 +109,7 @@ WRONG: list[tuple[dict[str, Any], int]] = [
         for interval in ("PT59M", "P0D", "P-1M", "-P1M", "fortnight", "PT3601S", "P9999Y", "P1M-1D", "P\u0661M")
     ),
     ({**METERED, "usagePeriod": {"interval": "DAY", "anchor": "9999-12-31T00:00:00Z"}}, 400),
+    ({"type": "static", "featureKey": "badge", "config": r'{"a": "\u0000"}'}, 400),
 ]
 
 

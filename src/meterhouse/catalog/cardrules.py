@@ -76,19 +76,25 @@ def _issues(card: RateCard, path: str) -> Iterator[Issue]:
 
 def _template_issues(template: EntitlementTemplate, path: str) -> Iterator[Issue]:
     if isinstance(template, StaticEntitlementTemplate):
-        fault = _config_fault(template.config)
+        fault = config_fault(template.config)
         if fault is not None:
             yield Issue("entitlement_template_invalid_json_config", fault, f"{path}.config")
     elif isinstance(template, MeteredEntitlementTemplate):
         yield from _metered_issues(template, path)
 
 
-def _config_fault(config: str) -> str | None:
+def config_fault(config: str) -> str | None:
+    """Tell what is wrong with the text of a static entitlement's configuration, None where nothing is.
+
+    It is JSON that both API versions can show and take back.
+    """
     try:
         level = [orjson.loads(config)]
     except ValueError:
         return "the configuration is not valid JSON"
     for _ in range(_MAX_CONFIG_LEVELS):
+        if any(isinstance(value, str) and "\0" in value for value in level):
+            return "the configuration must not contain the NUL character"
         level = [inner for value in level for inner in _parts(value)]
         if not level:
             return None
@@ -97,7 +103,7 @@ def _config_fault(config: str) -> str | None:
 
 def _parts(value: object) -> Iterable[object]:
     if isinstance(value, dict):
-        return value.values()
+        return [*value, *value.values()]
     return value if isinstance(value, list) else ()
 
 

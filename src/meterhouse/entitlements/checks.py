@@ -3,9 +3,9 @@
 Fields are named as in v1 and v2, the only APIs that create entitlements.
 """
 
-import json
 from datetime import datetime
 
+from meterhouse.catalog.cardrules import config_fault
 from meterhouse.entitlements.entitlement import EntitlementType, NewEntitlement, NewGrant, NewRecurrence
 from meterhouse.entitlements.minutes import floored
 from meterhouse.kernel.errors import InvalidInput, Issue, invalid
@@ -68,15 +68,8 @@ def _members_of_others(new: NewEntitlement) -> list[Issue]:
 def _config_issues(config: str | None) -> list[Issue]:
     if config is None:
         return [Issue("config_required", "a static entitlement needs a config", "$.config")]
-    try:
-        json.loads(config, parse_constant=_no_number)
-    except (ValueError, RecursionError):
-        return [Issue("invalid_json_config", "config must be the text of a JSON document", "$.config")]
-    return []
-
-
-def _no_number(text: str) -> None:
-    raise ValueError(f"{text} is not JSON")  # though Python would take it
+    fault = config_fault(config)
+    return [Issue("invalid_json_config", fault, "$.config")] if fault else []
 
 
 def recurrence(new: NewRecurrence, default_anchor: datetime, field: str, *, shortest: Duration) -> Recurrence:
