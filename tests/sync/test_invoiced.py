@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 
+import pytest
+
 from meterhouse.billing.charges.intents import ChargeIntent
 from meterhouse.billing.charges.states import Status
 from meterhouse.billing.charges.valuation import amount_after_proration
@@ -13,7 +15,7 @@ from meterhouse.billing.sync.issued_days import around_issued
 from meterhouse.billing.sync.matching import matched
 from meterhouse.billing.sync.targets import targets
 from meterhouse.catalog.prices import Discounts, FlatPrice, PercentageDiscount
-from meterhouse.kernel.money import plain
+from meterhouse.kernel.money import plain, round_money
 from meterhouse.kernel.periods import Period
 from meterhouse.subscriptions.spec import PATCH_ID
 from meterhouse.subscriptions.views import ItemVersion
@@ -182,6 +184,35 @@ def test_days_that_were_not_invoiced_are_billed_when_the_end_is_taken_back() -> 
     assert "fee[0]/more[1]" not in told(settled(intents(fee("62.00", "1-15")), whole))
 
 
+@pytest.mark.parametrize("off", ["0", "33", "67", "99"])
+@pytest.mark.parametrize("amount", ["10.00", "10.01", "10.02", "0.07", "99.99"])
+def test_what_rounding_leaves_is_not_billed(amount: str, off: str) -> None:
+    share = Discounts(percentage=PercentageDiscount(percentage=Decimal(off)))
+    sold = intents(item(card("fee", flat(amount), discounts=share), "1-20"))
+    (first,) = (one for one in sold if one.service_period == span("1-20", "2-15"))
+    prorated = amount_after_proration(first) or Decimal(0)
+    billed = Invoiced(first.service_period, round_money(prorated * (100 - Decimal(off)) / 100, "USD"))
+    states = [replace(state, invoiced=billed) for state in stored([first], {"fee[0]": first.service_period})]
+    assert sorted(told(settled(sold, states))) == ["fee[0]", "fee[1]"]
+
+
+def test_what_was_changed_on_the_invoice_by_hand_stays() -> None:
+    (first, *_) = stored(SOLD, ISSUED)
+    lowered, raised = (replace(first, invoiced=Invoiced(WHOLE, Decimal(amount))) for amount in ("50.00", "70.00"))
+    for state, rest in ((lowered, "31"), (raised, "23")):
+        assert "fee[0]/more[1]" not in told(settled(intents(fee("62.00", "1-15")), [state]))
+        assert told(settled(intents(fee("93.00", "1-15")), [state]))["fee[0]/more[1]"] == (WHOLE, rest)
+
+
+def test_what_is_given_away_is_not_billed_again() -> None:
+    free = Discounts(percentage=PercentageDiscount(percentage=Decimal(100)))
+    wanted = intents(item(card("fee", flat("62.00"), discounts=free), "1-15"))
+    nothing = [replace(state, invoiced=Invoiced(WHOLE, Decimal(0))) for state in stored(wanted, ISSUED)[:1]]
+    assert sorted(told(settled(wanted, nothing))) == ["fee[0]", "fee[1]"]
+    # Without the discount it costs what it costs, for the days that no invoice gave away.
+    assert told(settled(intents(fee("62.00", "1-15")), nothing))["fee[0]/more[1]"] == (WHOLE, "62")
+
+
 def test_what_is_owed_once_can_become_dearer_too() -> None:
     sold = intents(fee("40", "1-15", cadence=None))
     for amount, expected in (("100", {"fee": "40", "fee/more[1]": "60"}), ("40", {"fee": "40"}), ("20", {"fee": "40"})):
@@ -234,10 +265,10 @@ def test_another_cadence_shares_days_too() -> None:
     assert amount_after_proration(yearly[0]) == 348 * 2
 
 
-def test_what_an_invoice_took_off_is_not_counted_as_paid() -> None:
-    reduced = stored(SOLD, ISSUED)
-    reduced = [replace(reduced[0], invoiced=Invoiced(WHOLE, Decimal("31.00")))]
+def test_what_a_discount_took_off_is_not_counted_as_paid() -> None:
     half = Discounts(percentage=PercentageDiscount(percentage=Decimal(50)))
+    (first, *_) = stored(intents(item(card("fee", flat("62.00"), discounts=half), "1-15")), ISSUED)
+    reduced = [replace(first, invoiced=Invoiced(WHOLE, Decimal("31.00")))]
     for discounts, rest in ((Discounts(), "31"), (half, "0")):
         offered = card("fee", flat("62.00"), discounts=discounts)
         wanted = intents(fee("62.00", "1-15", "2-01"), item(offered, "2-01", version=1))

@@ -17,7 +17,7 @@ from meterhouse.billing.sync.issued_days import around_issued
 from meterhouse.billing.sync.matching import matched
 from meterhouse.billing.sync.targets import targets
 from meterhouse.kernel.periods import Period
-from tests.sync.builders import TOKENS, at, by_name, item, phase, span, view
+from tests.sync.builders import TOKENS, at, by_name, card, flat, item, phase, span, view
 from tests.sync.test_diff import applied
 
 
@@ -65,6 +65,15 @@ def test_a_version_put_in_later_bills_what_no_invoice_does() -> None:
     both = stored(wanted, {"tokens[0]": "2-05", "tokens/v1[0]": "2-15"})
     assert told(settled(intents("1-15", "1-20", "2-01"), both)) == told(wanted)
     assert told(settled(intents("1-15", "2-01", "2-10"), both)) == told(wanted)
+
+
+def test_fees_of_the_same_key_stay_as_they_are() -> None:
+    issued = stored(intents("1-15"), {"tokens[0]": "2-05"})
+    once = card("tokens", flat("5"), None)
+    versions = (item(TOKENS, "1-15", "2-01"), item(once, "2-01", None, 1))
+    wanted = targets(view(phase("main", *versions)), at("2-14")).intents
+    kept = told(settled(wanted, issued))
+    assert (kept["tokens[0]"], kept["tokens/v1"]) == (span("1-15", "2-01"), Period(at("2-01"), at("2-01")))
 
 
 def test_what_no_invoice_bills_moves_freely() -> None:

@@ -15,7 +15,7 @@ from meterhouse.billing.charges.intents import ChargeIntent
 from meterhouse.billing.charges.views import ChargeState
 from meterhouse.billing.sync.matching import MORE, item_of
 from meterhouse.catalog.prices import FlatPrice
-from meterhouse.kernel.money import ZERO, plain, total
+from meterhouse.kernel.money import ZERO, minor_digits, plain, total
 from meterhouse.kernel.periods import Period
 from meterhouse.kernel.precision import exact
 
@@ -84,8 +84,10 @@ def _owed(
     rest = intent
     if kept:
         rest = replace(intent, unique_reference_id=f"{intent.unique_reference_id}{MORE}{len(kept)}]")
+    if _recurs(intent) and kept and _off(intent) >= 100:
+        return
     if _recurs(intent):
-        yield _beside(rest, issued, _uncovered(intent, kept))
+        yield _beside(rest, issued, kept)
     else:
         yield _costing(rest, max(ZERO, _amount(intent) - total(_amount(state.intent) for state in kept)))
 
@@ -110,28 +112,34 @@ def _as_invoiced(intent: ChargeIntent, own: ChargeState, wanted: Sequence[Charge
 def _taken_over(days: Period, intent: ChargeIntent, wanted: Sequence[ChargeIntent]) -> bool:
     """Tell whether another version of the item has any of the days."""
     item = item_of(intent.unique_reference_id)
-    versions = (one for one in wanted if item_of(one.unique_reference_id) == item)
+    versions = (one for one in wanted if one.is_flat and item_of(one.unique_reference_id) == item)
     return any(not one.service_period.clipped(days.start, days.end).is_empty() for one in versions)
 
 
 def _uncovered(intent: ChargeIntent, kept: Sequence[ChargeState]) -> Period:
-    """Return the days of a fee that no invoice bills of it; all where each is billed, so that it can be but dearer."""
+    """Return the days of a fee that no invoice bills of it; all where each is billed, so that it can only be dearer."""
     ends = [state.invoiced.period.end for state in kept if state.invoiced is not None]
     rest = intent.service_period.clipped(max(ends, default=None), None)
     return intent.service_period if rest.is_empty() else rest
 
 
 @exact
-def _beside(intent: ChargeIntent, issued: Sequence[ChargeState], days: Period) -> ChargeIntent:
-    """Return the fee with the amount of which `days` are worth what it is more than invoices bill of its days."""
+def _beside(intent: ChargeIntent, issued: Sequence[ChargeState], kept: Sequence[ChargeState]) -> ChargeIntent:
+    """Return what the fee is more than invoices bill of its days, for the days that none bills if there are any."""
     billed = total(_billed(one, intent) for one in issued)
-    off = intent.discounts.percentage.percentage if intent.discounts.percentage else ZERO
-    if billed == 0 or off >= 100:
+    if (billed == 0 and not kept) or _off(intent) >= 100:
         return intent
-    # The charge takes its share of the amount, and then its discount: what was billed has neither to go through.
-    owed = _amount(intent) * _share(intent, intent.service_period) - billed * 100 / (100 - off)
-    amount = (max(ZERO, owed) / _share(intent, days)).quantize(_FINEST)
+    paid_part, days = (100 - _off(intent)) / 100, _uncovered(intent, kept)
+    owed = _amount(intent) * _share(intent, intent.service_period) * paid_part - billed
+    if owed < Decimal(1).scaleb(-minor_digits(intent.currency)):
+        owed = ZERO  # it became no dearer; what is left comes from rounding the lines
+    # The charge takes its share of the amount, and then its discount: what is owed has both behind it.
+    amount = (owed / paid_part / _share(intent, days)).quantize(_FINEST)
     return replace(_costing(intent, Decimal(plain(amount))), service_period=days)
+
+
+def _off(intent: ChargeIntent) -> Decimal:
+    return intent.discounts.percentage.percentage if intent.discounts.percentage else ZERO
 
 
 def _share(intent: ChargeIntent, days: Period) -> Decimal:
@@ -144,7 +152,11 @@ def _billed(state: ChargeState, intent: ChargeIntent) -> Decimal:
         return ZERO
     period = state.invoiced.period
     shared = period.clipped(intent.service_period.start, intent.service_period.end)
-    return ZERO if shared.is_empty() else state.invoiced.amount * shared.seconds() / period.seconds()
+    if shared.is_empty():
+        return ZERO
+    # What somebody took off the line by hand stays taken off.
+    worth = _amount(state.intent) * _share(state.intent, period) * (100 - _off(state.intent)) / 100
+    return max(state.invoiced.amount, worth) * shared.seconds() / period.seconds()
 
 
 @exact

@@ -25,14 +25,12 @@ def around_issued(wanted: Sequence[ChargeIntent], existing: Sequence[ChargeState
     for state in sorted(existing, key=_start):
         if state.invoiced is not None and not state.intent.is_flat:
             issued[item_of(state.unique_reference_id)].append(state)
-    versions: defaultdict[str, list[ChargeIntent]] = defaultdict(list)
+    usage: defaultdict[str, list[ChargeIntent]] = defaultdict(list)
     for intent in wanted:
-        versions[item_of(intent.unique_reference_id)].append(intent)
-    return tuple(
-        left
-        for item, intents in versions.items()
-        for left in (_left(intents, issued[item]) if item in issued else intents)
-    )
+        if not intent.is_flat:
+            usage[item_of(intent.unique_reference_id)].append(intent)
+    left = [one for item, versions in usage.items() for one in _left(versions, issued[item])]
+    return (*(intent for intent in wanted if intent.is_flat), *left)
 
 
 def _left(versions: Sequence[ChargeIntent], issued: Sequence[ChargeState]) -> Iterator[ChargeIntent]:
