@@ -221,6 +221,8 @@ async def test_another_plan_with_the_same_item(new_world: NewWorld) -> None:
             (*month, D("62.00")),
             ("seat", "2025-01-30", "2026-01-15", D(2 * 350) - D("32.00")),
         ]
+        for key in moves:
+            assert not any(one.get("validationIssues") for one in await shop.invoices(key))
         await shop.check_stable(differences=["seat"])
 
 

@@ -61,7 +61,7 @@ def told(wanted: Sequence[ChargeIntent]) -> dict[str, tuple[Period, str]]:
 def settled(
     wanted: Sequence[ChargeIntent], existing: Sequence[ChargeState], replaced: Sequence[ChargeState] = ()
 ) -> tuple[ChargeIntent, ...]:
-    return beyond_invoiced(matched(around_issued(wanted, existing), existing), existing, replaced)
+    return beyond_invoiced(matched(around_issued(wanted, existing), existing), existing, replaced=replaced)
 
 
 WHOLE = span("1-15", "2-15")
@@ -252,6 +252,11 @@ def test_a_subscription_in_the_place_of_another_bills_what_it_is_more() -> None:
         assert kept["fee[1]"] == (span("2-15", "3-15"), plain(Decimal(amount)))
     other = item(card("team", flat("93.00")), "2-01")
     assert told(settled(following(other), [], paid))["team[0]"] == (span("2-01", "2-15"), "93")
+    # The other one keeps its days, which nothing is wrong with; where nothing takes them over, it is cut.
+    cut = intents(fee("62.00", "1-15", "2-01"))
+    for follower, end in ((fee("93.00", "2-01"), "2-15"), (other, "2-01")):
+        (left, *_) = beyond_invoiced(cut, paid, following=following(follower))
+        assert left.service_period == span("1-15", end)
     # What is owed once is sold anew.
     once = stored(intents(fee("500", "1-15", cadence=None)), {"fee": WHOLE})
     assert told(settled(following(fee("500", "2-01", cadence=None)), [], once))["fee"][1] == "500"

@@ -25,11 +25,18 @@ _FINEST = Decimal("1e-10")
 
 
 def beyond_invoiced(
-    wanted: Sequence[ChargeIntent], existing: Sequence[ChargeState], replaced: Sequence[ChargeState] = ()
+    wanted: Sequence[ChargeIntent],
+    existing: Sequence[ChargeState],
+    *,
+    replaced: Sequence[ChargeState] = (),
+    following: Sequence[ChargeIntent] = (),
 ) -> tuple[ChargeIntent, ...]:
     """Return the charges that should exist when what invoices say already stays.
 
-    `existing` are the subscription's charges, `replaced` those of the subscriptions whose place it took.
+    Args:
+        existing: the subscription's charges.
+        replaced: those of the subscriptions whose place it took.
+        following: what is wanted of the subscription that takes its place.
     """
     own = {state.unique_reference_id: state for state in existing if state.invoiced is not None}
     issued: defaultdict[str, list[ChargeState]] = defaultdict(list)
@@ -38,7 +45,10 @@ def beyond_invoiced(
             issued[_key(state.intent)].append(state)
     found: list[ChargeIntent] = []
     for intent in wanted:
-        found += _owed(intent, wanted, own, issued[_key(intent)]) if intent.is_flat else [intent]
+        key, item = _key(intent), item_of(intent.unique_reference_id)
+        others = [one for one in wanted if item_of(one.unique_reference_id) == item]
+        others += [one for one in following if _key(one) == key]
+        found += _owed(intent, others, own, issued[key]) if intent.is_flat else [intent]
     owed = _owed_once(found, _too_much(wanted, own), own)
     return tuple(intent for intent in owed if _amount(intent) or MORE not in (intent.unique_reference_id or ""))
 
@@ -73,14 +83,14 @@ def _own(intent: ChargeIntent, own: Mapping[str | None, ChargeState]) -> list[Ch
 
 def _owed(
     intent: ChargeIntent,
-    wanted: Sequence[ChargeIntent],
+    versions: Sequence[ChargeIntent],
     own: Mapping[str | None, ChargeState],
     issued: Sequence[ChargeState],
 ) -> Iterator[ChargeIntent]:
-    """Yield a fee as invoices bill it, if any does, and what it is more."""
+    """Yield a fee as invoices bill it, if any does, and what it is more; `versions` are all of the item."""
     kept = _own(intent, own)
     for state in kept:
-        yield _as_invoiced(intent, state, wanted)
+        yield _as_invoiced(intent, state, versions)
     rest = intent
     if kept:
         rest = replace(intent, unique_reference_id=f"{intent.unique_reference_id}{MORE}{len(kept)}]")
@@ -92,13 +102,13 @@ def _owed(
         yield _costing(rest, max(ZERO, _amount(intent) - total(_amount(state.intent) for state in kept)))
 
 
-def _as_invoiced(intent: ChargeIntent, own: ChargeState, wanted: Sequence[ChargeIntent]) -> ChargeIntent:
+def _as_invoiced(intent: ChargeIntent, own: ChargeState, versions: Sequence[ChargeIntent]) -> ChargeIntent:
     """Return a fee that an invoice bills, cut only where nobody has its days any more."""
     assert own.invoiced is not None
     stored, end = own.intent, own.invoiced.period.end
     intent = replace(intent, price=stored.price, unique_reference_id=own.unique_reference_id)
     until = intent.service_period.end
-    if until <= end and not _taken_over(Period(until, end), intent, wanted):
+    if until <= end and not _taken_over(Period(until, end), versions):
         return intent
     return replace(
         intent,
@@ -109,11 +119,10 @@ def _as_invoiced(intent: ChargeIntent, own: ChargeState, wanted: Sequence[Charge
     )
 
 
-def _taken_over(days: Period, intent: ChargeIntent, wanted: Sequence[ChargeIntent]) -> bool:
-    """Tell whether another version of the item has any of the days."""
-    item = item_of(intent.unique_reference_id)
-    versions = (one for one in wanted if one.is_flat and item_of(one.unique_reference_id) == item)
-    return any(not one.service_period.clipped(days.start, days.end).is_empty() for one in versions)
+def _taken_over(days: Period, versions: Sequence[ChargeIntent]) -> bool:
+    """Tell whether a fee of the item has any of the days."""
+    fees = (one for one in versions if one.is_flat)
+    return any(not one.service_period.clipped(days.start, days.end).is_empty() for one in fees)
 
 
 def _uncovered(intent: ChargeIntent, kept: Sequence[ChargeState]) -> Period:

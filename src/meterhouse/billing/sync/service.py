@@ -26,6 +26,7 @@ from meterhouse.kernel.db import Database, ReadSession, WriteSession
 from meterhouse.kernel.errors import Conflict, DomainError, NotFound
 from meterhouse.kernel.locks import lock
 from meterhouse.subscriptions import service as subscriptions
+from meterhouse.subscriptions.links import SUPERSEDING
 from meterhouse.subscriptions.views import SubscriptionView
 
 log = structlog.get_logger(__name__)
@@ -118,9 +119,10 @@ class SubscriptionSync:
         state = await self._state(session, namespace, subscription_id, found)
         wanted = await self._targets(session, view, as_of)
         existing = await self._charges.of_subscription(session, namespace, subscription_id)
-        replaced = await self._replaced(session, view)
+        replaced, following = await self._replaced(session, view), await self._following(session, view)
         intents = matched(around_issued(wanted.intents, existing), existing)
-        wanted = replace(wanted, intents=beyond_invoiced(intents, existing, replaced))
+        intents = beyond_invoiced(intents, existing, replaced=replaced, following=following)
+        wanted = replace(wanted, intents=intents)
         patches = diff(wanted.intents, existing, state.fingerprints)
         failures = await self._apply(session, namespace, patches)
         fixed = {charge.unique_reference_id for charge in existing if charge.is_fixed}
@@ -175,6 +177,14 @@ class SubscriptionSync:
         """Return what invoices bill, beyond its start, of the subscriptions whose place this one took."""
         before = await repository.replaced(session, view)
         return await self._charges.invoiced_beyond(session, view.namespace, before, view.active_from) if before else []
+
+    async def _following(self, session: ReadSession, view: SubscriptionView) -> tuple[ChargeIntent, ...]:
+        """Return what is wanted first of the subscription that takes the place of this one."""
+        superseding = view.annotations.get(SUPERSEDING)
+        if superseding is None:
+            return ()
+        following = await subscriptions.load(session, view.namespace, superseding, include_deleted=True)
+        return targets(following, following.active_from).intents if following.deleted_at is None else ()
 
     async def _apply(self, session: WriteSession, namespace: str, patches: Sequence[Patch]) -> list[ItemFailure]:
         failures: dict[str, ItemFailure] = {}
