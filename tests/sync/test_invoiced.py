@@ -204,6 +204,13 @@ def test_what_was_changed_on_the_invoice_by_hand_stays() -> None:
         assert told(settled(intents(fee("93.00", "1-15")), [state]))["fee[0]/more[1]"] == (WHOLE, rest)
 
 
+def test_a_fee_without_days_is_paid_once() -> None:
+    sold = intents(fee("62.00", "1-15T00:00:00.4", "1-15T00:00:00.9"))
+    (empty,) = sold
+    assert empty.service_period.is_empty()
+    assert settled(sold, stored(sold, {"fee[0]": empty.service_period})) == sold
+
+
 def test_what_is_given_away_is_not_billed_again() -> None:
     free = Discounts(percentage=PercentageDiscount(percentage=Decimal(100)))
     wanted = intents(item(card("fee", flat("62.00"), discounts=free), "1-15"))

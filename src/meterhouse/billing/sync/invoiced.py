@@ -94,7 +94,7 @@ def _owed(
     rest = intent
     if kept:
         rest = replace(intent, unique_reference_id=f"{intent.unique_reference_id}{MORE}{len(kept)}]")
-    if _recurs(intent) and kept and _off(intent) >= 100:
+    if _recurs(intent) and kept and (_off(intent) >= 100 or intent.service_period.is_empty()):
         return
     if _recurs(intent):
         yield _beside(rest, issued, kept)
