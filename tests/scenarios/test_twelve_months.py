@@ -313,7 +313,8 @@ async def test_edits_changes_invoices_and_jobs_at_once(new_world: NewWorld) -> N
             asyncio.gather(*asked), asyncio.gather(*(world.run(work.name) for work in world.app.due_works * 2))
         )
         assert {answer.status_code for answer in answers} <= {200, 201, 400, 403, 409}
-        assert any(answer.status_code == 200 for answer in answers[: len(edits)])
+        # A change of plan that comes first leaves nothing to edit.
+        assert any(answer.status_code == 200 for answer in answers[: len(edits) + 1])
         await shop.move_to(utc(2025, 2, 16))
         # Whichever came first, the month that ended cost what it cost.
         ended = [line for line in await lines_of(shop, KEY) if line[1] == "2025-01-15"]

@@ -211,6 +211,39 @@ def test_a_fee_without_days_is_paid_once() -> None:
     assert settled(sold, stored(sold, {"fee[0]": empty.service_period})) == sold
 
 
+def test_a_version_that_begins_earlier_than_what_was_paid() -> None:
+    sold = intents(fee("62.00", "2-01"), as_of="2-02")
+    states = stored(sold, {"fee[0]": span("2-01", "2-15")})
+    earlier = settled(intents(fee("62.00", "1-25"), as_of="2-02"), states)
+    # 21 of 31 days, of which 14 are paid: what they were paid with stays.
+    assert told(earlier) == {
+        "fee[0]": (span("2-01", "2-15"), "62"),
+        "fee/v1[0]": (span("1-25", "2-15"), "20.6666666667"),
+        "fee[1]": (span("2-15", "3-15"), "62"),
+    }
+    assert (
+        settled(intents(fee("62.00", "1-25"), as_of="2-02"), stored(earlier, {"fee[0]": span("2-01", "2-15")}))
+        == earlier
+    )
+    # Also from the period before on, and where it has ended before the paid days.
+    before = told(
+        settled(
+            intents(fee("62.00", "1-25"), as_of="3-02"),
+            stored(intents(fee("62.00", "2-20"), as_of="3-02"), {"fee[0]": span("2-20", "3-15")}),
+        )
+    )
+    assert before["fee[0]"] == (span("2-20", "3-15"), "62")
+    assert sorted(days for days, _ in before.values()) == [
+        span("1-25", "2-15"),
+        span("2-15", "3-15"),
+        span("2-20", "3-15"),
+        span("3-15", "4-15"),
+    ]
+    ended = told(settled(intents(fee("62.00", "1-20", "1-25"), as_of="2-02"), states))
+    assert list(ended.values()) == [(span("1-20", "1-25"), "62")]
+    assert "fee[0]" not in ended
+
+
 def test_what_is_given_away_is_not_billed_again() -> None:
     free = Discounts(percentage=PercentageDiscount(percentage=Decimal(100)))
     wanted = intents(item(card("fee", flat("62.00"), discounts=free), "1-15"))

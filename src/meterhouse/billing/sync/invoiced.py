@@ -13,7 +13,7 @@ from decimal import Decimal
 
 from meterhouse.billing.charges.intents import ChargeIntent
 from meterhouse.billing.charges.views import ChargeState
-from meterhouse.billing.sync.matching import MORE, item_of
+from meterhouse.billing.sync.matching import MORE, item_of, recurs
 from meterhouse.catalog.prices import FlatPrice
 from meterhouse.kernel.money import ZERO, minor_digits, plain, total
 from meterhouse.kernel.periods import Period
@@ -41,25 +41,22 @@ def beyond_invoiced(
     own = {state.unique_reference_id: state for state in existing if state.invoiced is not None}
     issued: defaultdict[str, list[ChargeState]] = defaultdict(list)
     for state in (*existing, *replaced):
-        if state.invoiced is not None and state.intent.is_flat and _recurs(state.intent):
+        if state.invoiced is not None and state.intent.is_flat and recurs(state.unique_reference_id):
             issued[_key(state.intent)].append(state)
+    versions: defaultdict[str, list[ChargeIntent]] = defaultdict(list)
+    for intent in (*wanted, *following):
+        if intent.is_flat:
+            versions[_key(intent)].append(intent)
     found: list[ChargeIntent] = []
     for intent in wanted:
-        key, item = _key(intent), item_of(intent.unique_reference_id)
-        others = [one for one in wanted if item_of(one.unique_reference_id) == item]
-        others += [one for one in following if _key(one) == key]
-        found += _owed(intent, others, own, issued[key]) if intent.is_flat else [intent]
+        key = _key(intent)
+        found += _owed(intent, versions[key], own, issued[key]) if intent.is_flat else [intent]
     owed = _owed_once(found, _too_much(wanted, own), own)
     return tuple(intent for intent in owed if _amount(intent) or MORE not in (intent.unique_reference_id or ""))
 
 
 def _key(intent: ChargeIntent) -> str:
     return item_of(intent.unique_reference_id).rpartition("/")[2]
-
-
-def _recurs(intent: ChargeIntent) -> bool:
-    """Tell whether the charge is for one period of many; what is owed once has no period in its identity."""
-    return "/period[" in (intent.unique_reference_id or "")
 
 
 def _amount(intent: ChargeIntent) -> Decimal:
@@ -87,16 +84,18 @@ def _owed(
     own: Mapping[str | None, ChargeState],
     issued: Sequence[ChargeState],
 ) -> Iterator[ChargeIntent]:
-    """Yield a fee as invoices bill it, if any does, and what it is more; `versions` are all of the item."""
+    """Yield a fee as invoices bill it, if any does, and what it is more; `versions` are all of items of its key."""
     kept = _own(intent, own)
     for state in kept:
         yield _as_invoiced(intent, state, versions)
+    if len(kept) == 1 and _unchanged(intent, kept[0]):
+        return
     rest = intent
     if kept:
         rest = replace(intent, unique_reference_id=f"{intent.unique_reference_id}{MORE}{len(kept)}]")
-    if _recurs(intent) and kept and (_off(intent) >= 100 or intent.service_period.is_empty()):
+    if recurs(intent.unique_reference_id) and kept and (_off(intent) >= 100 or intent.service_period.is_empty()):
         return
-    if _recurs(intent):
+    if recurs(intent.unique_reference_id):
         yield _beside(rest, issued, kept)
     else:
         yield _costing(rest, max(ZERO, _amount(intent) - total(_amount(state.intent) for state in kept)))
@@ -108,7 +107,7 @@ def _as_invoiced(intent: ChargeIntent, own: ChargeState, versions: Sequence[Char
     stored, end = own.intent, own.invoiced.period.end
     intent = replace(intent, price=stored.price, unique_reference_id=own.unique_reference_id)
     until = intent.service_period.end
-    if until <= end and not _taken_over(Period(until, end), versions):
+    if until == end or (until < end and not _taken_over(Period(until, end), versions)):
         return intent
     return replace(
         intent,
@@ -119,10 +118,16 @@ def _as_invoiced(intent: ChargeIntent, own: ChargeState, versions: Sequence[Char
     )
 
 
+def _unchanged(intent: ChargeIntent, own: ChargeState) -> bool:
+    """Tell whether an invoice bills all of the fee, as nearly always: periods can be many."""
+    assert own.invoiced is not None
+    same_price = _amount(intent) == _amount(own.intent) and _off(intent) == _off(own.intent)
+    return same_price and intent.service_period.end <= own.invoiced.period.end
+
+
 def _taken_over(days: Period, versions: Sequence[ChargeIntent]) -> bool:
-    """Tell whether a fee of the item has any of the days."""
-    fees = (one for one in versions if one.is_flat)
-    return any(not one.service_period.clipped(days.start, days.end).is_empty() for one in fees)
+    """Tell whether another version of the item has any of the days."""
+    return any(not one.service_period.clipped(days.start, days.end).is_empty() for one in versions)
 
 
 def _uncovered(intent: ChargeIntent, kept: Sequence[ChargeState]) -> Period:
@@ -173,7 +178,7 @@ def _too_much(wanted: Sequence[ChargeIntent], own: Mapping[str | None, ChargeSta
     """Return by item what invoices bill of fees owed once beyond what they should be by now."""
     found: defaultdict[str, Decimal] = defaultdict(Decimal)
     for intent in wanted:
-        if intent.is_flat and not _recurs(intent):
+        if intent.is_flat and not recurs(intent.unique_reference_id):
             paid = total(_amount(state.intent) for state in _own(intent, own))
             found[item_of(intent.unique_reference_id)] += max(ZERO, paid - _amount(intent))
     return found
@@ -191,7 +196,7 @@ def _owed_once(
     found = []
     for intent in sorted(owed, key=lambda one: one.service_period.start):
         item = item_of(intent.unique_reference_id)
-        if intent.is_flat and not _recurs(intent) and intent.unique_reference_id not in own:
+        if intent.is_flat and not recurs(intent.unique_reference_id) and intent.unique_reference_id not in own:
             less = min(too_much[item], _amount(intent))
             too_much[item] -= less
             intent = _costing(intent, _amount(intent) - less)

@@ -1,19 +1,22 @@
-"""Usage of days that issued invoices bill stays with the charges that bill it (charges section 11). Pure.
+"""Days that issued invoices bill stay with the charges that bill them (charges section 11). Pure.
 
 Versions of an item can begin elsewhere after their days were invoiced: a quantity of an add-on may be set for the past.
 There are no credit notes, so a charge keeps the days that its invoice bills where another version takes them over, and
 that version does not bill usage of these days again. Fees bill differences instead, see `invoiced`.
 """
 
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from datetime import datetime
+from typing import TypeVar
 
 from meterhouse.billing.charges.intents import ChargeIntent
 from meterhouse.billing.charges.views import ChargeState
-from meterhouse.billing.sync.matching import item_of
+from meterhouse.billing.sync.matching import MORE, item_of, recurs
 from meterhouse.kernel.periods import Period
+
+T = TypeVar("T")
 
 
 def around_issued(wanted: Sequence[ChargeIntent], existing: Sequence[ChargeState]) -> tuple[ChargeIntent, ...]:
@@ -21,35 +24,57 @@ def around_issued(wanted: Sequence[ChargeIntent], existing: Sequence[ChargeState
 
     What is left to usage between the days of other charges are charges of their own, which have one identity still.
     """
-    issued: defaultdict[str, list[ChargeState]] = defaultdict(list)
-    for state in sorted(existing, key=_start):
-        if state.invoiced is not None and not state.intent.is_flat:
-            issued[item_of(state.unique_reference_id)].append(state)
-    usage: defaultdict[str, list[ChargeIntent]] = defaultdict(list)
-    for intent in wanted:
-        if not intent.is_flat:
-            usage[item_of(intent.unique_reference_id)].append(intent)
-    left = [one for item, versions in usage.items() for one in _left(versions, issued[item])]
-    return (*(intent for intent in wanted if intent.is_flat), *left)
+    issued: defaultdict[tuple[str, bool], list[ChargeState]] = defaultdict(list)
+    for state in sorted(existing, key=lambda one: one.intent.service_period.start):
+        if state.invoiced is not None:
+            issued[_item(state.intent)].append(state)
+    versions: defaultdict[tuple[str, bool], list[ChargeIntent]] = defaultdict(list)
+    for intent in sorted(wanted, key=lambda one: one.service_period.start):
+        versions[_item(intent)].append(intent)
+    found: list[ChargeIntent] = []
+    for item, intents in versions.items():
+        found += _gone(intents, issued[item])
+        found += intents if intents[0].is_flat else _left(intents, issued[item])
+    return tuple(found)
+
+
+def _item(intent: ChargeIntent) -> tuple[str, bool]:
+    return item_of(intent.unique_reference_id), intent.is_flat
+
+
+def _gone(versions: Sequence[ChargeIntent], issued: Sequence[ChargeState]) -> Iterator[ChargeIntent]:
+    """Yield what invoices bill of versions that are no more, where others have their days."""
+    starts = {one.service_period.start for one in versions}
+    for state in issued:
+        reference, days = state.unique_reference_id or "", _days(state)
+        gone = recurs(reference) and MORE not in reference and days.start not in starts
+        if gone and _within(days, versions, _service):
+            yield _whole(state.intent, state)
 
 
 def _left(versions: Sequence[ChargeIntent], issued: Sequence[ChargeState]) -> Iterator[ChargeIntent]:
-    starts = {one.service_period.start for one in versions}
-    for state in issued:
-        # The version is no more, but others have its days.
-        if _start(state) not in starts and _wanted(_days(state), versions):
-            yield _whole(state.intent, state)
+    # Both are in order of time and do not overlap, and there can be very many.
+    own = {_days(state).start: state for state in issued}
     for intent in versions:
         start, end = intent.service_period.start, intent.service_period.end
-        own = next((state for state in issued if _start(state) == start), None)
-        if own is not None and _wanted(Period(end, max(end, _days(own).end)), versions):
-            yield _whole(intent, own)
+        itself = own.get(start)
+        if itself is not None and _within(Period(end, max(end, _days(itself).end)), versions, _service):
+            yield _whole(intent, itself)
         else:
-            yield from _free(intent, [_days(state) for state in issued if state is not own])
+            others = _within(intent.service_period, issued, _days)
+            yield from _free(intent, [_days(one) for one in others if one is not itself])
 
 
-def _wanted(days: Period, versions: Sequence[ChargeIntent]) -> bool:
-    return any(not one.service_period.clipped(days.start, days.end).is_empty() for one in versions)
+def _service(intent: ChargeIntent) -> Period:
+    return intent.service_period
+
+
+def _within(days: Period, ordered: Sequence[T], period_of: Callable[[T], Period]) -> Sequence[T]:
+    """Return those whose period has some of the days."""
+    if days.is_empty():
+        return ()
+    low = bisect_right(ordered, days.start, key=lambda one: period_of(one).end)
+    return ordered[low : bisect_left(ordered, days.end, key=lambda one: period_of(one).start)]
 
 
 def _whole(intent: ChargeIntent, state: ChargeState) -> ChargeIntent:
@@ -74,11 +99,7 @@ def _free(intent: ChargeIntent, billed: Sequence[Period]) -> Iterator[ChargeInte
         start = max(start, other.end)
 
 
-def _start(state: ChargeState) -> datetime:
-    return state.intent.service_period.start
-
-
 def _days(state: ChargeState) -> Period:
     """Return the days that invoices bill of a charge; of a charge they bill from the start on."""
     assert state.invoiced is not None
-    return Period(_start(state), state.invoiced.period.end)
+    return Period(state.intent.service_period.start, state.invoiced.period.end)

@@ -23,6 +23,11 @@ def item_of(reference: str | None) -> str:
     return (reference or "").rpartition("/v[")[0]
 
 
+def recurs(reference: str | None) -> bool:
+    """Tell whether an identity is of one period of many; what is owed once has no period in it."""
+    return "/period[" in (reference or "")
+
+
 def matched(wanted: Sequence[ChargeIntent], existing: Sequence[ChargeState]) -> tuple[ChargeIntent, ...]:
     """Return the wanted charges, those that begin where a realised charge of the same item does with its identity."""
     realised = {
@@ -31,7 +36,9 @@ def matched(wanted: Sequence[ChargeIntent], existing: Sequence[ChargeState]) -> 
         if state.has_runs and state.unique_reference_id is not None and MORE not in state.unique_reference_id
     }
     own = [realised.get((item_of(intent.unique_reference_id), intent.service_period.start)) for intent in wanted]
-    taken: set[str | None] = {reference for reference in own if reference is not None}
+    # What was realised of a period that begins elsewhere is another charge.
+    taken: set[str | None] = {reference for reference in realised.values() if recurs(reference)}
+    taken |= {reference for reference in own if reference is not None}
     moved = {one.unique_reference_id or "" for one, found in zip(wanted, own, strict=True) if found is not None}
     free: defaultdict[str, list[str]] = defaultdict(list)
     for one in sorted(moved - taken, reverse=True):
@@ -41,8 +48,8 @@ def matched(wanted: Sequence[ChargeIntent], existing: Sequence[ChargeState]) -> 
     for intent, found in zip(wanted, own, strict=True):
         reference = found or intent.unique_reference_id
         if found is None and reference is not None and reference in taken:
-            others = free[item_of(reference)]
-            reference = others.pop() if others else _fresh(reference, used | taken)
+            others = [one for one in free[item_of(reference)] if one not in taken]
+            reference = others[-1] if others else _fresh(reference, used | taken)
         taken.add(reference)
         given.append(replace(intent, unique_reference_id=reference))
     return tuple(given)
