@@ -13,12 +13,20 @@ import requests
 
 from meterhouse.api.app import create_v1, create_v3
 from meterhouse.api.wire import format_instant
+from tests.contract.conftest import served_with_portal
 from tests.contract.probing import Known, name_of, operations, probe
 from tests.scenarios.served import Server
 
 EXAMPLES = 15  # per operation; more find more, and take longer
 
 OPERATIONS = [*operations(create_v1().openapi()), *operations(create_v3().openapi(), without={"Test clock"})]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server of its own: what is made up may change anything, also what others find there from the start."""
+    with served_with_portal(tmp_path_factory.mktemp("made-up")) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
