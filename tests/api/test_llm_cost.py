@@ -132,6 +132,8 @@ async def test_lists_filter_sort_and_page(client: httpx.AsyncClient) -> None:
         ({"model_id": ""}, "$.model_id", "llm_cost_model_id_empty"),
         ({"effective_to": "2032-02-01T00:00:00Z"}, "$.effective_to", "llm_cost_effective_period_invalid"),
         ({"provider": "a\x00"}, "$.provider", "unstorable_text"),
+        ({"provider": "a" * 257}, "$.provider", "llm_cost_provider_too_long"),
+        ({"model_id": "é" * 6000}, "$.model_id", "llm_cost_model_id_too_long"),
         ({"currency": "usd"}, "$.currency", None),
         ({"effective_from": None}, "$.effective_from", None),
     ],

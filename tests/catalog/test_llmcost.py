@@ -1,7 +1,7 @@
 """Prices of language models: names, price lists, refreshing, and what holds when (catalog-extras section 4)."""
 
 import json
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -10,13 +10,14 @@ import pytest
 from sqlalchemy import text
 
 from meterhouse.catalog import llmcost
-from meterhouse.catalog.llmcost import NewOverride, Pricing, refresh
+from meterhouse.catalog.llmcost import NewOverride, PriceQuery, Pricing, Source, refresh
 from meterhouse.catalog.llmcost.names import model_key, provider_key, provider_title
 from meterhouse.catalog.llmcost.quotes import Quote, agree, read, reconciled
 from meterhouse.catalog.llmcost.refresh import Kind
 from meterhouse.kernel import clock
 from meterhouse.kernel.db import Database, ReadSession, WriteSession
 from meterhouse.kernel.errors import InvalidInput
+from meterhouse.kernel.money import plain
 from tests.catalog.conftest import NS
 from tests.catalog.test_currencies import at
 
@@ -53,7 +54,14 @@ def test_one_name_for_what_is_called_in_many_ways(provider: str, model: str, exp
 
 @pytest.mark.parametrize(
     ("provider", "title"),
-    [("openai", "OpenAI"), ("vertex_ai", "Google Vertex AI"), ("meta", "Meta"), ("fire-works_ai", "Fire Works Ai")],
+    [
+        ("openai", "OpenAI"),
+        ("OpenAI", "OpenAI"),
+        ("gemini", "Google"),
+        ("vertex_ai", "Google Vertex AI"),
+        ("meta", "Meta"),
+        ("fire-works_ai", "Fire Works Ai"),
+    ],
 )
 def test_titles_of_providers(provider: str, title: str) -> None:
     assert provider_title(provider) == title
@@ -88,6 +96,8 @@ CATALOGUE: dict[str, Any] = {
             "no-cost": {},
             "odd": {"cost": {"input": "NaN", "output": -1}},
             "worse": None,
+            "not storable\0": {"cost": {"input": 1, "output": 1}},
+            "long" * 65: {"cost": {"input": 1, "output": 1}},
         }
     },
     "empty": {"models": None},
@@ -96,7 +106,7 @@ CATALOGUE: dict[str, Any] = {
 
 def test_the_catalogue_form() -> None:
     first, free = read(json.dumps(CATALOGUE), origin="a.json")
-    assert (first.provider, first.model, first.name) == ("google", "gemini-2-5-pro", "Gemini")
+    assert (first.key, first.name) == (("google", "gemini-2-5-pro"), "Gemini")
     assert first.pricing == pricing("0.00000125", cache_read="0.00000031")
     assert (free.model, free.name, free.pricing) == ("free", "free", pricing("0", "0"))
 
@@ -124,6 +134,8 @@ def test_the_form_of_this_project() -> None:
         '{"format": 1, "prices": [{"provider": "a", "model": "b", "input": "-1", "output": "1"}]}',
         '{"format": 1, "prices": [{"provider": "a", "model": "b", "input": 1e999999, "output": "1"}]}',
         '{"format": 1, "prices": [{"provider": "a", "model": "b", "input": "1", "output": "1", "x": "1"}]}',
+        '{"format": 1, "prices": [{"provider": "a", "model": "b\\u0000", "input": "1", "output": "1"}]}',
+        json.dumps({"format": 1, "prices": [{"provider": "a", "model": "b" * 257, "input": "1", "output": "1"}]}),
         "[" * 100_000,
     ],
 )
@@ -163,11 +175,46 @@ async def test_a_price_that_changes_is_kept_as_history(db: Database) -> None:
                 (Decimal("0.4"), at(5), None),
             ]
             time.at = at(4)
-            assert await run(session, "0.5") is Kind.CHANGED  # the one of May has not begun
+            # A list of today's prices does not speak of what is known of May.
+            assert await run(session, "0.3") is Kind.UNCHANGED
+            assert await run(session, "0.4") is Kind.CHANGED
+            assert (await history(session))[1:] == [
+                (Decimal("0.3"), at(3), at(4)),
+                (Decimal("0.4"), at(4), at(5)),
+                (Decimal("0.4"), at(5), None),
+            ]
+            assert await run(session, "0.5", at(5)) is Kind.CHANGED  # it has not begun
             assert (await history(session))[-1] == (Decimal("0.5"), at(5), None)
-            for month, price in ((2, "0.1"), (4, "0.3"), (6, "0.5")):
+            for month, price in ((2, "0.1"), (3, "0.3"), (4, "0.4"), (6, "0.5")):
                 found = await llmcost.resolve(session, NS, [("OpenAI ", "GPT-4o-2024-08-06")], at(month))
                 assert found["OpenAI ", "GPT-4o-2024-08-06"].pricing.input_per_token == Decimal(price)
+
+
+async def test_a_model_whose_price_is_yet_to_begin_gets_one_until_then(db: Database) -> None:
+    with clock.frozen(at(3)):
+        async with db.write() as session:
+            await refresh.refresh(session, [quote("0.2", at(5))])
+            (change,) = await refresh.refresh(session, [quote("0.1")])
+            assert (change.kind, change.before, change.effective_from) == (Kind.NEW, None, at(3))
+            assert await history(session) == [(Decimal("0.1"), at(3), at(5)), (Decimal("0.2"), at(5), None)]
+
+
+async def test_prices_are_shown_as_a_list_calls_their_models(db: Database) -> None:
+    with clock.frozen(at(3)):
+        async with db.write() as session:
+            given = Quote("acme", "lam-1.2.3", "Lam", pricing("0.1"))
+            await refresh.refresh(session, [given])
+            (shown,) = (await llmcost.list_prices(session, NS, PriceQuery())).items
+            assert (shown.provider, shown.model_id) == ("acme", "lam-1.2.3")
+            # So that what is shown names the same model when it is given back.
+            new = NewOverride(shown.provider, shown.model_id, pricing("0.2"), "USD", at(1))
+            await llmcost.create_override(session, NS, new)
+            (own,) = (await llmcost.list_prices(session, NS, PriceQuery())).items
+            assert (own.source, own.pricing) == (Source.MANUAL, pricing("0.2"))
+            (change,) = await refresh.refresh(session, [replace(given, model="Lam-1.2.3")])
+            assert change.kind is Kind.UNCHANGED
+            (shown,) = (await llmcost.list_prices(session, "other", PriceQuery())).items
+            assert shown.model_id == "Lam-1.2.3"
 
 
 async def test_the_shipped_list_fills_gaps_only(db: Database) -> None:
@@ -211,6 +258,28 @@ async def test_an_override_is_before_everybodys_price_while_it_holds(db: Databas
             assert [await price(session, NS, month) for month in (4, 5)] == [Decimal("0.1"), Decimal(0)]
             many = [*(("a", f"model {n}") for n in range(40_000)), ("a\x00", "\ud800"), MODEL]
             assert list(await llmcost.resolve(session, NS, many, at(3))) == [MODEL]
+
+
+async def test_an_override_that_was_replaced_or_deleted_held_until_then(db: Database) -> None:
+    async def prices(session: ReadSession) -> str:
+        found = [await llmcost.resolve(session, NS, [MODEL], at(month)) for month in range(2, 10)]
+        return " ".join(plain(one[MODEL].pricing.input_per_token) for one in found)
+
+    with clock.frozen(at(3)) as time:
+        async with db.write() as session:
+            await refresh.refresh(session, [quote("0.1", at(1))])
+            await llmcost.create_override(session, NS, NewOverride(*MODEL, pricing("0.2"), "USD", at(2)))
+            time.at = at(5)
+            later = await llmcost.create_override(session, NS, NewOverride(*MODEL, pricing("0.3"), "USD", at(6)))
+            assert await prices(session) == "0.2 0.2 0.2 0.1 0.3 0.3 0.3 0.3"
+            assert await llmcost.changes(session, NS, [MODEL], at(1), at(9)) == [at(2), at(5), at(6)]
+            time.at = at(8)
+            await llmcost.delete_override(session, NS, later.id)
+            assert await prices(session) == "0.2 0.2 0.2 0.1 0.3 0.3 0.1 0.1"
+            assert await llmcost.changes(session, NS, [MODEL], at(1), at(9)) == [at(2), at(5), at(6), at(8)]
+            # What was wrong from the start is corrected by one that begins as early.
+            await llmcost.create_override(session, NS, NewOverride(*MODEL, pricing("0"), "USD", at(1)))
+            assert await prices(session) == "0 0 0 0 0 0 0 0"
 
 
 def test_every_price_has_a_kind_of_token() -> None:

@@ -74,7 +74,7 @@ def refresh_prices(
     with told():
         found = _read(sources)
         agreed = quotes.reconciled(found, tolerance, needed=min(2, len(sources or [SHIPPED])))
-        named = len({(one.provider, one.model) for listed in found for one in listed})
+        named = len({one.key for listed in found for one in listed})
         console.print(f"{named} models are listed, {len(agreed)} prices agreed on.")
         changes = asyncio.run(_refresh(settings, agreed, dry_run=dry_run))
     _show(changes)

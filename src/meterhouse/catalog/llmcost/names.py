@@ -27,13 +27,15 @@ _TITLES = {
 _REVISION = re.compile("-v[0-9]+:[0-9]+$")
 _DATE = re.compile("-(?:[0-9]{8}|[0-9]{4}-[0-9]{2}-[0-9]{2})$")
 _REGION = re.compile(r"^(?:us|eu|ap)\.")
+# Longer ones do not fit into an index, and nobody calls a model so.
+MAX_NAME = 256
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _VERSION = re.compile(r"([0-9])\.([0-9])")
 
 
 def can_have_price(name: str) -> bool:
-    """Tell whether a price can be kept under the name. Events may hold text that Postgres does not take."""
-    return _UNSTORABLE.search(name) is None
+    """Tell whether a price can be kept under the name. Events and lists may hold any text."""
+    return len(name) <= MAX_NAME and _UNSTORABLE.search(name) is None
 
 
 def provider_key(provider: str) -> str:
@@ -54,6 +56,5 @@ def model_key(model: str) -> str:
 
 def provider_title(provider: str) -> str:
     """Return the name of a provider for people."""
-    if provider in _TITLES:
-        return _TITLES[provider]
-    return " ".join(part[:1].upper() + part[1:] for part in re.split("[-_]", provider))
+    key = provider_key(provider)
+    return _TITLES.get(key) or " ".join(part[:1].upper() + part[1:] for part in re.split("[-_]", key))

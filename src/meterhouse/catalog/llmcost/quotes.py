@@ -17,15 +17,15 @@ And the catalogue form of models.dev: an object of providers, each with `models`
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from meterhouse.catalog.llmcost.names import model_key, provider_key
+from meterhouse.catalog.llmcost.names import MAX_NAME, can_have_price, model_key, provider_key
 from meterhouse.catalog.llmcost.price import Pricing
 from meterhouse.kernel.errors import InvalidInput
 
@@ -39,13 +39,27 @@ _Amount = Annotated[Decimal, Field(ge=0, le=_MAX_PER_MILLION, allow_inf_nan=Fals
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """A price per token that a list names; provider and model by their keys."""
+    """A price per token that a list names; provider and model as it calls them."""
 
     provider: str
     model: str
     name: str
     pricing: Pricing
     effective_from: datetime | None = None
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What provider and model are found by."""
+        return provider_key(self.provider), model_key(self.model)
+
+
+def _storable(name: str) -> str:
+    if not can_have_price(name):
+        raise ValueError(f"must have at most {MAX_NAME} characters, all of them ones that can be stored")
+    return name
+
+
+_Name = Annotated[str, Field(min_length=1), AfterValidator(_storable)]
 
 
 class _Cost(BaseModel):
@@ -67,10 +81,16 @@ class _Cost(BaseModel):
 class _Entry(_Cost):
     model_config = ConfigDict(extra="forbid")
 
-    provider: str = Field(min_length=1)
-    model: str = Field(min_length=1)
-    name: str | None = None
+    provider: _Name
+    model: _Name
+    name: _Name | None = None
     effective_from: date | None = None
+
+    def quote(self) -> Quote:
+        """Return what it says of one token."""
+        day = self.effective_from
+        start = datetime.combine(day, time(), UTC) if day is not None else None
+        return Quote(self.provider, self.model, self.name or self.model, self.pricing(), start)
 
 
 class _List(BaseModel):
@@ -83,7 +103,7 @@ class _List(BaseModel):
 def read(text: str, *, origin: str) -> list[Quote]:
     """Read a price list; `origin` is where it comes from, for what is told of it.
 
-    Entries of the catalogue form without an input or output price are left out.
+    Entries of the catalogue form that have no input or output price, or a name that cannot be stored, are left out.
 
     Raises:
         InvalidInput: it has neither form, or an entry of this project's form is wrong.
@@ -117,28 +137,27 @@ def _listed(document: Mapping[str, Any], origin: str) -> Iterator[Quote]:
         place = ".".join(str(part) for part in first["loc"])
         raise InvalidInput(f"{origin}: {place}: {first['msg']}") from None
     for entry in listed.prices:
-        day = entry.effective_from
-        yield Quote(
-            provider_key(entry.provider),
-            model_key(entry.model),
-            entry.name or entry.model,
-            entry.pricing(),
-            datetime.combine(day, time(), UTC) if day is not None else None,
-        )
+        yield entry.quote()
 
 
 def _catalogued(document: Mapping[str, Any]) -> Iterator[Quote]:
     for provider, described in document.items():
         models = described.get("models") if isinstance(described, dict) else None
         for model, facts in (models if isinstance(models, dict) else {}).items():
-            try:
-                cost = _Cost.model_validate(facts.get("cost") if isinstance(facts, dict) else None)
-            except ValidationError:
+            cost = facts.get("cost") if isinstance(facts, dict) else None
+            if not isinstance(cost, dict):
                 continue
             name = facts.get("name")
-            shown = name if isinstance(name, str) and name else model
-            # A host lists models of others as `vendor/model`.
-            yield Quote(provider_key(provider), model_key(model.rpartition("/")[2]), shown, cost.pricing())
+            entry = {
+                "provider": provider,
+                "model": model.rpartition("/")[2],  # a host lists models of others as `vendor/model`
+                "name": name if isinstance(name, str) and name else model,
+                **{kind: cost[kind] for kind in _Cost.model_fields if kind in cost},
+            }
+            try:
+                yield _Entry.model_validate(entry).quote()
+            except ValidationError:
+                continue
 
 
 def reconciled(
@@ -155,7 +174,7 @@ def reconciled(
     by_model: dict[tuple[str, str], list[Quote]] = {}
     for quotes in lists:
         for quote in _deduplicated(quotes):
-            by_model.setdefault((quote.provider, quote.model), []).append(quote)
+            by_model.setdefault(quote.key, []).append(quote)
     agreed = (_agreeing(quotes, tolerance) for quotes in by_model.values())
     return [_mean(quotes) for quotes in agreed if len(quotes) >= needed]
 
@@ -164,7 +183,7 @@ def _deduplicated(quotes: Sequence[Quote]) -> list[Quote]:
     """Keep one quote a model: that with a name without a slash, then with the smaller name."""
     chosen: dict[tuple[str, str], Quote] = {}
     for quote in sorted(quotes, key=lambda one: ("/" in one.name, one.name)):
-        chosen.setdefault((quote.provider, quote.model), quote)
+        chosen.setdefault(quote.key, quote)
     return list(chosen.values())
 
 
@@ -191,5 +210,4 @@ def _mean(quotes: Sequence[Quote]) -> Quote:
     for one in fields(Pricing):
         prices = [getattr(quote.pricing, one.name) for quote in quotes]
         means[one.name] = None if prices[0] is None else sum(prices) / len(prices)
-    first = quotes[0]
-    return Quote(first.provider, first.model, first.name, Pricing(**means), first.effective_from)
+    return replace(quotes[0], pricing=Pricing(**means))

@@ -29,8 +29,9 @@ COLUMNS: Mapping[str, Column] = {
 
 
 def _in_force(row: type[LLMPriceRow], at: datetime) -> ColumnElement[bool]:
+    # What was deleted held until then: what usage cost stays as it was.
     return and_(
-        row.deleted_at.is_(None),
+        or_(row.deleted_at.is_(None), row.deleted_at > at),
         row.effective_from <= at,
         or_(row.effective_to.is_(None), row.effective_to > at),
     )
@@ -121,7 +122,7 @@ async def in_force(
             _in_force(LLMPriceRow, at),
             _among(models),
         )
-        .order_by(LLMPriceRow.namespace.nulls_first(), LLMPriceRow.effective_from)
+        .order_by(LLMPriceRow.namespace.nulls_first(), LLMPriceRow.deleted_at.is_(None), LLMPriceRow.effective_from)
     )
     return (await session.scalars(query)).all()
 
@@ -130,17 +131,20 @@ async def bounds(
     session: ReadSession, namespace: str, models: Collection[tuple[str, str]]
 ) -> Sequence[tuple[datetime, datetime | None]]:
     """Return from when to when each price of those models holds."""
-    query = select(LLMPriceRow.effective_from, LLMPriceRow.effective_to).where(
-        _visible(namespace),
-        LLMPriceRow.deleted_at.is_(None),
-        _among(models),
-    )
-    return [(row.effective_from, row.effective_to) for row in await session.execute(query)]
+    end = func.least(LLMPriceRow.effective_to, LLMPriceRow.deleted_at)
+    query = select(LLMPriceRow.effective_from, end).where(_visible(namespace), _among(models))
+    return [(start, end) for start, end in await session.execute(query)]
 
 
-async def open_ended(session: ReadSession) -> Sequence[LLMPriceRow]:
-    """Return everybody's prices that have no end yet: one a model."""
-    query = select(LLMPriceRow).where(
-        LLMPriceRow.namespace.is_(None), LLMPriceRow.effective_to.is_(None), LLMPriceRow.deleted_at.is_(None)
+async def not_over(session: ReadSession, at: datetime) -> Sequence[LLMPriceRow]:
+    """Return everybody's prices that hold at an instant or later, in order of time."""
+    query = (
+        select(LLMPriceRow)
+        .where(
+            LLMPriceRow.namespace.is_(None),
+            or_(LLMPriceRow.effective_to.is_(None), LLMPriceRow.effective_to > at),
+            LLMPriceRow.deleted_at.is_(None),
+        )
+        .order_by(LLMPriceRow.effective_from)
     )
     return (await session.scalars(query)).all()

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from meterhouse.catalog.llmcost import repository
 from meterhouse.catalog.llmcost.models import LLMPriceRow
-from meterhouse.catalog.llmcost.names import can_have_price, model_key, provider_key
+from meterhouse.catalog.llmcost.names import MAX_NAME, can_have_price, model_key, provider_key
 from meterhouse.catalog.llmcost.price import LLMPrice, Pricing
 from meterhouse.kernel import clock
 from meterhouse.kernel.conditions import Condition, Sort
@@ -83,7 +83,8 @@ async def resolve(
 ) -> dict[tuple[str, str], LLMPrice]:
     """Return by provider and model, both named in any way, what holds for them at an instant (section 4.3).
 
-    An override is before everybody's price, and what began later before what began earlier.
+    An override is before everybody's price, what was not deleted since before what was, and what began later before
+    what began earlier.
     """
     keys = _keys(models)
     if not keys:
@@ -116,10 +117,10 @@ async def list_overrides(
 
 
 async def create_override(session: WriteSession, namespace: str, new: NewOverride) -> LLMPrice:
-    """Set the namespace's own price for a model; it takes the place of an earlier override.
+    """Set the namespace's own price for a model; from now on it takes the place of an earlier override.
 
     Raises:
-        InvalidInput: codes `llm_cost_*`: an empty name, a negative price, an end before the start.
+        InvalidInput: codes `llm_cost_*`: an empty or overlong name, a negative price, an end before the start.
     """
     _check(new)
     key = (provider_key(new.provider), model_key(new.model_id))
@@ -151,6 +152,9 @@ def _check(new: NewOverride) -> None:
     for name, text in (("provider", new.provider), ("model_id", new.model_id)):
         if not text.strip():
             issues.append(Issue(f"llm_cost_{name}_empty", f"{name} must not be empty", f"$.{name}"))
+        if len(text) > MAX_NAME:
+            message = f"{name} must have at most {MAX_NAME} characters"
+            issues.append(Issue(f"llm_cost_{name}_too_long", message, f"$.{name}"))
     for name, price in new.pricing.members():
         if price is not None and price < 0:
             message = f"{name} must not be negative"
@@ -163,7 +167,7 @@ def _check(new: NewOverride) -> None:
 
 
 async def delete_override(session: WriteSession, namespace: str, price_id: str) -> None:
-    """Delete an override, so that everybody's price holds again; a second time does nothing.
+    """Delete an override, so that everybody's price holds again from now on; a second time does nothing.
 
     Raises:
         NotFound: the namespace never had an override of that id.
