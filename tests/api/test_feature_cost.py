@@ -13,7 +13,8 @@ from meterhouse.catalog.llmcost.quotes import Quote
 from meterhouse.customers import service as customers
 from meterhouse.customers.customer import NewCustomer
 from meterhouse.kernel.ids import new_id
-from meterhouse.metering.meters import Aggregation, Meter
+from meterhouse.metering import meters
+from meterhouse.metering.meters import Aggregation, Meter, MeterUpdate
 from tests.api.answers import held
 from tests.metering.conftest import NS, House, at, event, house
 from tests.metering.http import client_of
@@ -251,6 +252,45 @@ async def test_a_feature_shows_the_price_of_its_model(client: httpx.AsyncClient,
     listed = (await client.get(FEATURES)).json()["data"]
     assert ["pricing" in one["unit_cost"] for one in listed] == [True, True, False, False, False]
     assert listed[0]["unit_cost"]["pricing"] == pricing
+
+
+async def test_a_meter_keeps_the_dimensions_that_costs_are_read_from(
+    client: httpx.AsyncClient, house: House, meter: Meter
+) -> None:
+    unit_cost = {"type": "llm", "provider_property": "host", "model": "gpt-4o", "token_type_property": "kind"}
+    path = await feature(client, meter, unit_cost, team={"eq": "a"})
+    await priced(client)
+
+    async def keep(*names: str) -> int:
+        dimensions = {name: f"$.{name}" for name in names}
+        first = await client.put(f"/api/v1/meters/{meter.id}", json={"groupBy": dimensions})
+        third = await client.put(f"/api/v3/openmeter/meters/{meter.id}", json={"dimensions": dimensions})
+        assert first.status_code == third.status_code
+        return first.status_code
+
+    for needed in (("kind", "host"), ("kind", "team"), ("host", "team"), ()):
+        assert await keep(*needed) == 409, needed
+    assert await keep("kind", "host", "team") == 200
+    await used(house, {"kind": "input", "host": "openai", "team": "a", "n": 4})
+    assert [row["cost"] for row in await rows(client, path)] == ["0.00001"]
+    assert (await client.patch(path.removesuffix("/cost/query"), json={"unit_cost": None})).status_code == 200
+    assert await keep("team") == 200
+
+
+async def test_a_meter_without_a_dimension_that_is_needed(
+    client: httpx.AsyncClient, house: House, meter: Meter
+) -> None:
+    paths = [
+        await feature(client, meter, {"type": "manual", "amount": "1"}, team={"eq": "a"}),
+        await feature(client, meter, BY_EVENT),
+    ]
+    async with house.db.write() as session:
+        await meters.update(session, NS, meter.id, MeterUpdate())
+    for path in paths:
+        answer = await client.post(path)
+        assert answer.status_code == 400, answer.text
+        (issue,) = answer.json()["extensions"]["validationErrors"]
+        assert issue["code"] == "unknown_dimension"
 
 
 async def test_what_is_refused(client: httpx.AsyncClient, meter: Meter) -> None:

@@ -8,12 +8,15 @@ import httpx
 import pytest
 
 from meterhouse.catalog import features
+from meterhouse.catalog.features import NewFeature
+from meterhouse.catalog.unitcost import LLMUnitCost, TokenType
 from meterhouse.kernel.db import Database
-from meterhouse.kernel.errors import Conflict
+from meterhouse.kernel.errors import Conflict, InvalidInput
 from meterhouse.metering import meters
-from meterhouse.metering.meters import Meter
+from meterhouse.metering.meters import Meter, MeterUpdate
 from tests.catalog.conftest import NS, average, meter
 from tests.catalog.http import client_of
+from tests.fixtures.waiting import waiting
 
 __all__ = ["average", "meter"]
 
@@ -195,6 +198,49 @@ async def test_a_meter_stays_while_a_feature_uses_it(db: Database, client: httpx
     await client.delete(f"{V1}/api_calls")
     async with db.write() as session:
         await meters.delete(session, NS, meter.id, guards=[features.keep_meter])
+
+
+@pytest.mark.parametrize("meter_by", [{"meter_key": "calls"}, {"meter_id": None}])
+async def test_no_meter_goes_while_a_feature_is_made_of_it(
+    db: Database, meter: Meter, meter_by: dict[str, str | None]
+) -> None:
+    async def delete() -> None:
+        async with db.write() as session:
+            await meters.delete(session, NS, meter.id, guards=[features.keep_meter])
+
+    async with db.write() as session:
+        new = NewFeature("api_calls", "API calls", **{name: value or meter.id for name, value in meter_by.items()})
+        await features.create(session, NS, new)
+        deletion = await waiting(db, delete())
+    with pytest.raises(Conflict):
+        await deletion
+
+
+async def test_no_dimension_goes_while_a_cost_comes_to_be_read_from_it(db: Database, meter: Meter) -> None:
+    async with db.write() as session:
+        feature = await features.create(session, NS, NewFeature("api_calls", "API calls", meter_key="calls"))
+    cost = LLMUnitCost(provider="openai", model_property="kind", token_type=TokenType.INPUT)
+
+    async def price() -> None:
+        async with db.write() as session:
+            await features.set_unit_cost(session, NS, feature.id, cost)
+
+    async def empty() -> None:
+        async with db.write() as session:
+            await meters.update(session, NS, meter.id, MeterUpdate(), guards=[features.keep_meter])
+
+    async with db.write() as session:
+        await features.set_unit_cost(session, NS, feature.id, cost)
+        removal = await waiting(db, empty())
+    with pytest.raises(Conflict):
+        await removal
+    async with db.write() as session:
+        await features.set_unit_cost(session, NS, feature.id, None)
+    async with db.write() as session:
+        await meters.update(session, NS, meter.id, MeterUpdate(), guards=[features.keep_meter])
+        pricing = await waiting(db, price())
+    with pytest.raises(InvalidInput, match="no dimension kind"):
+        await pricing
 
 
 async def test_resolving_follows_history_for_billing_only(db: Database, client: httpx.AsyncClient) -> None:

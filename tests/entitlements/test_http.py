@@ -330,6 +330,23 @@ async def test_what_an_entitlement_keeps(tenant: Tenant) -> None:
     await tenant.call("GET", "/api/v1/customers/nobody/access", status=404)
 
 
+async def test_a_meter_without_a_dimension_that_the_feature_filters_by(tenant: Tenant) -> None:
+    dimensions = {"groupBy": {"zone": "$.zone"}}
+    await tenant.call("PUT", "/api/v1/meters/api_calls", dimensions)
+    await tenant.call("DELETE", "/api/v1/features/api_calls", status=204)
+    filtered = {"key": "api_calls", "name": "Calls", "meterSlug": "api_calls", "meterGroupByFilters": {"zone": "north"}}
+    await tenant.call("POST", "/api/v1/features", filtered, status=201)
+    await tenant.call("POST", "", METERED, status=201)
+    await tenant.call("PUT", "/api/v1/meters/api_calls", {}, status=409)
+    assert (await tenant.call("GET", "/api_calls/value"))["usage"] == 0
+    # An entitlement outlives the life of its feature, which alone keeps the dimension.
+    await tenant.call("DELETE", "/api/v1/features/api_calls", status=204)
+    await tenant.call("PUT", "/api/v1/meters/api_calls", {})
+    tenant.clock.at += timedelta(hours=1)
+    problem = await tenant.call("GET", "/api_calls/value", status=400)
+    assert "no dimension zone" in problem["detail"]
+
+
 async def test_other_customers_entitlements_are_not_found(tenant: Tenant) -> None:
     made = await tenant.call("POST", "", METERED, status=201)
     await tenant.call("POST", "/api/v1/customers", {"name": "Beta", "key": "beta"}, status=201)

@@ -183,8 +183,8 @@ async def cost(
     transaction waits for the usage.
 
     Raises:
-        InvalidInput: the answer would be too large, or usage cannot be priced by its time: its parts do not add up,
-            or prices changed too often meanwhile.
+        InvalidInput: the answer would be too large, the meter has lost a dimension that is needed, or usage cannot be
+            priced by its time: its parts do not add up, or prices changed too often meanwhile.
     """
     unit_cost = feature.unit_cost
     assert unit_cost is not None
@@ -257,9 +257,7 @@ def _with_facts(query: MeterQuery, feature: Feature, unit_cost: ManualUnitCost |
     for name, condition in feature.meter_filters.items():
         both = [condition, filters[name]] if name in filters else [condition]
         filters[name] = both[0] if len(both) == 1 else Filter(Operator.AND, filters=tuple(both))
-    facts = unit_cost.sources().values() if isinstance(unit_cost, LLMUnitCost) else ()
-    dimensions = [dimension for _, dimension in facts if dimension is not None]
-    return replace(query, filters=filters, group_by=tuple(dict.fromkeys([*query.group_by, *dimensions])))
+    return replace(query, filters=filters, group_by=tuple(dict.fromkeys([*query.group_by, *unit_cost.dimensions()])))
 
 
 # --- the price of a feature -------------------------------------------------------------------------------------------

@@ -47,6 +47,10 @@ class Feature:
     created_at: datetime
     updated_at: datetime
 
+    def dimensions(self) -> set[str]:
+        """Return the dimensions of the meter that usage and cost of the feature are read from."""
+        return {*self.meter_filters, *(self.unit_cost.dimensions() if self.unit_cost is not None else ())}
+
 
 class FeatureInUse(InvalidInput):
     """The feature cannot be archived because something that is sold uses it."""
@@ -148,14 +152,18 @@ def _stored(unit_cost: UnitCost | None) -> dict[str, object] | None:
     return None if unit_cost is None else unit_cost.model_dump(mode="json")
 
 
-async def _meter(session: ReadSession, namespace: str, new: NewFeature) -> Meter | None:
-    if new.meter_id is not None:
-        found: Meter | None = await meters.get(session, namespace, new.meter_id)
-    elif new.meter_key is not None:
-        found = await meters.find_by_key(session, namespace, new.meter_key)
-    else:
-        return None
-    if found is None or found.deleted_at is not None:
+async def _meter(session: WriteSession, namespace: str, new: NewFeature) -> Meter | None:
+    meter_id = new.meter_id
+    if meter_id is None:
+        if new.meter_key is None:
+            return None
+        named = await meters.find_by_key(session, namespace, new.meter_key)
+        if named is None:
+            raise NotFound(f"meter not found: {new.meter_key}")
+        meter_id = named.id
+    # Held, so that it neither goes nor loses a dimension before the feature is there to be asked.
+    found = await meters.held(session, namespace, meter_id)
+    if found.deleted_at is not None:
         raise NotFound(f"meter not found: {new.meter_id or new.meter_key}")
     if found.aggregation not in _AGGREGATIONS:
         message = f"meter {found.key} aggregates by {found.aggregation}, which features cannot use"
@@ -248,13 +256,13 @@ async def held(session: WriteSession, namespace: str, ids: Collection[str]) -> l
 
 
 async def keep_meter(session: ReadSession, meter: Meter, removed: frozenset[str] | None) -> None:
-    """Guard a meter (`metering.meters.Guard`): live features need it, and the dimensions that they filter by.
+    """Guard a meter (`metering.meters.Guard`): live features need it, and the dimensions that they are read from.
 
     Raises:
         Conflict: a live feature needs what goes away; `removed` None means the whole meter.
     """
     for row in await repository.live_of_meter(session, meter.namespace, meter.id):
-        if removed is None or removed & row.meter_filters.keys():
+        if removed is None or removed & _feature(row).dimensions():
             raise Conflict(f"meter {meter.key} is used by feature {row.key}")
 
 
@@ -280,7 +288,7 @@ async def set_unit_cost(session: WriteSession, namespace: str, feature_id: str, 
         InvalidInput: the unit cost breaks a rule.
     """
     row = await _live(session, namespace, feature_id)
-    meter = await meters.get(session, namespace, row.meter_id) if row.meter_id is not None else None
+    meter = await meters.held(session, namespace, row.meter_id) if row.meter_id is not None else None
     _check_unit_cost(meter, unit_cost)
     row.unit_cost = _stored(unit_cost)
     await session.flush()

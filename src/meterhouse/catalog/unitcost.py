@@ -30,6 +30,10 @@ class ManualUnitCost(Value):
     type: Literal["manual"] = "manual"
     amount: Amount
 
+    def dimensions(self) -> tuple[str, ...]:
+        """Return the dimensions of the meter that the cost depends on."""
+        return ()
+
 
 class LLMUnitCost(Value):
     """The price list of language models. Each of provider, model and token type is fixed or read from a dimension."""
@@ -49,6 +53,10 @@ class LLMUnitCost(Value):
             "model": (self.model, self.model_property),
             "token_type": (self.token_type, self.token_type_property),
         }
+
+    def dimensions(self) -> tuple[str, ...]:
+        """Return the dimensions of the meter that the cost depends on."""
+        return tuple(dimension for _, dimension in self.sources().values() if dimension)
 
 
 UnitCost = Annotated[ManualUnitCost | LLMUnitCost, Field(discriminator="type")]

@@ -33,6 +33,7 @@ __all__ = [
     "find_many",
     "get",
     "get_by_id_or_key",
+    "held",
     "list_meters",
     "of_event_type",
     "provision",
@@ -61,6 +62,16 @@ async def get(session: ReadSession, namespace: str, meter_id: str) -> Meter:
 async def find_by_key(session: ReadSession, namespace: str, key: str) -> Meter | None:
     """Return the live meter with this key."""
     return await repository.by_key(session, namespace, key)
+
+
+async def held(session: WriteSession, namespace: str, meter_id: str) -> Meter:
+    """Return a meter by id, deleted or not, and keep it from being changed or deleted meanwhile; without its slots.
+
+    Raises:
+        NotFound: no meter has the id.
+    """
+    row = await repository.locked_row(session, namespace, meter_id, shared=True)
+    return _found(None if row is None else repository.to_meter(row, ()), meter_id)
 
 
 async def find_many(session: ReadSession, namespace: str, ids: Collection[str]) -> dict[str, Meter]:
@@ -162,7 +173,7 @@ async def update(
         InvalidInput: a rule of section 12.1 is broken.
         Conflict: a dimension goes away that something still needs.
     """
-    row = await repository.row_for_update(session, namespace, meter_id)
+    row = await repository.locked_row(session, namespace, meter_id)
     if row is None or row.deleted_at is not None:
         raise NotFound(f"meter not found: {meter_id}")
     stored = repository.to_meter(row, ())
@@ -192,7 +203,7 @@ async def delete(session: WriteSession, namespace: str, meter_id: str, *, guards
         NotFound: no meter has the id.
         Conflict: something still needs the meter.
     """
-    row = await repository.row_for_update(session, namespace, meter_id)
+    row = await repository.locked_row(session, namespace, meter_id)
     if row is None:
         raise NotFound(f"meter not found: {meter_id}")
     if row.deleted_at is not None:

@@ -48,7 +48,7 @@ class MeterQueries:
             mark: an id under which `rows_read` finds the query while it runs.
 
         Raises:
-            InvalidInput: there are more rows than one answer may have.
+            InvalidInput: there are more rows than one answer may have, or the meter lacks a dimension of the query.
         """
         (rows,) = await self._ask([Usage(query)], mark)
         if len(rows) > self._max_rows:

@@ -75,9 +75,17 @@ async def _one(session: ReadSession, namespace: str, *where: object) -> Meter | 
     return None if row is None else (await _meters(session, [row]))[0]
 
 
-async def row_for_update(session: WriteSession, namespace: str, meter_id: str) -> MeterRow | None:
-    """Return the row of a meter, locked."""
-    statement = select(MeterRow).where(MeterRow.namespace == namespace, MeterRow.id == meter_id).with_for_update()
+async def locked_row(session: WriteSession, namespace: str, meter_id: str, *, shared: bool = False) -> MeterRow | None:
+    """Return the row of a meter as it is now, and keep it so until the transaction ends.
+
+    `shared` is for those who measure with it: they keep out who changes it, not each other.
+    """
+    statement = (
+        select(MeterRow)
+        .where(MeterRow.namespace == namespace, MeterRow.id == meter_id)
+        .with_for_update(read=shared)
+        .execution_options(populate_existing=True)
+    )
     row: MeterRow | None = await session.scalar(statement)
     return row
 

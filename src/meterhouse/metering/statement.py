@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from meterhouse.kernel.clock import whole_seconds
+from meterhouse.kernel.errors import invalid
 from meterhouse.metering import sql
 from meterhouse.metering.meter import Aggregation, Meter, SlotKind
 from meterhouse.metering.question import CUSTOMER, SUBJECT, MeterQuery, Window
@@ -89,13 +90,17 @@ class Select(ABC):
 
 
 class Usage(Select):
-    """The numbers of a meter: value, count of values, start of the window or first time, last time, the groups."""
+    """The numbers of a meter: value, count of values, start of the window or first time, last time, the groups.
+
+    Raises:
+        InvalidInput: the query names a dimension that the meter does not have, code `unknown_dimension`.
+    """
 
     def __init__(self, query: MeterQuery) -> None:
         meter = query.meter
         self._measured = _measured(meter)
         self._values = {
-            name: sql.locate(meter.slots, SlotKind.DIMENSION, meter.group_by[name])
+            name: sql.locate(meter.slots, SlotKind.DIMENSION, _path(meter, name))
             for name in dict.fromkeys([*query.dimensions(), *query.filters])
         }
         super().__init__(query, [*self._values.values(), *([self._measured] if self._measured else [])])
@@ -152,6 +157,13 @@ class Distinct(Select):
             f"SELECT {', '.join(self._checks(place, form, bound))}, {expression} AS found"
             f" FROM om_events WHERE {' AND '.join(where)} GROUP BY found ORDER BY found"
         )
+
+
+def _path(meter: Meter, dimension: str) -> str:
+    # What was stored with a query, such as the filters of a feature, may be older than the meter's dimensions.
+    if dimension not in meter.group_by:
+        raise invalid(f"meter {meter.key} has no dimension {dimension}", code="unknown_dimension")
+    return meter.group_by[dimension]
 
 
 def _measured(meter: Meter) -> Value | None:
