@@ -297,3 +297,14 @@ async def test_customers_by_their_effective_billing_profile(client: httpx.AsyncC
     assert await keys(f"[oeq]={first.id},{second.id}") == ["pinned", "other"]
     assert await keys(f"[neq]={first.id}") == ["pinned"]
     assert (await client.get(f"{V3}?filter[billing_profile_id]=nope")).status_code == 400
+
+
+async def test_keys_may_hold_slashes(client: httpx.AsyncClient) -> None:
+    made = await create(client, key="org/ä %2F", usageAttribution={"subjectKeys": ["s/1"]})
+    for path in (f"{V1}/org%2F%C3%A4%20%252F", f"{V1}/org%2f%C3%A4%20%252F"):
+        answer = await client.get(path)
+        assert (answer.status_code, answer.json().get("id")) == (200, made["id"])
+    assert (await client.get("/api/v1/subjects/s%2F1")).json()["key"] == "s/1"
+    for path in ("/api/v1/subjects/s/1", "/api%2Fv1/customers", f"{V1}/org%2F%00"):
+        assert (await client.get(path)).status_code in (400, 404)
+    assert (await client.delete(f"{V1}/org%2F%C3%A4%20%252F")).status_code == 204

@@ -17,6 +17,7 @@ from meterhouse.api import openapi, problems, v1, v3
 from meterhouse.api.docs import create_docs
 from meterhouse.api.middleware import Edge
 from meterhouse.api.parameters import well_formed
+from meterhouse.api.segments import keep_segments_whole, restore_slashes
 from meterhouse.api.services import Services
 from meterhouse.api.v1.ingest import ingest_app
 from meterhouse.api.v1.portal import CORS_PREFIX
@@ -41,7 +42,7 @@ def _application(package: ModuleType, version: problems.Version, title: str, ope
         redoc_url=None,
         redirect_slashes=False,
         separate_input_output_schemas=True,
-        dependencies=[Depends(well_formed)],
+        dependencies=[Depends(restore_slashes), Depends(well_formed)],
     )
     problems.install(app, version)
     for router in _routers(package):
@@ -93,6 +94,7 @@ def create_app(services: Services, *, max_body_bytes: int) -> ASGIApp:
         }
 
     async def door(scope: Scope, receive: Receive, send: Send) -> None:
+        scope = keep_segments_whole(scope)
         path: str = scope.get("path", "")
         if path in hot and scope.get("method") == "POST":
             await hot[path](scope, receive, send)
