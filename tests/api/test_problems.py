@@ -3,8 +3,10 @@
 import httpx
 import pytest
 from sqlalchemy import text
+from structlog.testing import capture_logs
 
 from meterhouse.api.app import create_v1
+from meterhouse.api.middleware import Edge
 from meterhouse.api.services import Services
 from meterhouse.kernel.db import Database
 
@@ -32,6 +34,24 @@ async def test_the_field_is_named_as_the_client_sent_it(db: Database, price: obj
     assert answer.status_code == 400
     found = [one["field"] for one in answer.json()["extensions"]["validationErrors"]]
     assert f"$.phases[0].rateCards[0].{field}" in found
+
+
+async def test_a_bug_that_the_database_finds_is_logged(db: Database) -> None:
+    app = create_v1()
+
+    @app.get("/bug")
+    async def bug() -> None:
+        async with db.write() as session:
+            await session.execute(text("SELECT 1 / 0"))
+
+    door = Edge(app, max_body_bytes=1)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=door), base_url="http://test") as http:
+        with capture_logs() as logs:
+            answer = await http.get("/bug")
+    assert answer.status_code == 500
+    (line,) = logs
+    assert (line["event"], line["log_level"], line["path"]) == ("request failed", "error", "/bug")
+    assert "division by zero" in str(line["exc_info"])
 
 
 async def test_a_transaction_that_gave_way_to_another_may_be_tried_again(db: Database) -> None:

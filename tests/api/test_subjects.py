@@ -93,6 +93,15 @@ async def test_metadata_has_a_depth(client: httpx.AsyncClient) -> None:
     assert made["metadata"] == nested(64)
 
 
+@pytest.mark.parametrize("number", ["1e999", "NaN", "-Infinity"])
+async def test_metadata_holds_finite_numbers(client: httpx.AsyncClient, number: str) -> None:
+    body = f'[{{"key": "a", "metadata": {{"in": [{number}]}}}}]'
+    answer = await client.post(SUBJECTS, content=body, headers={"content-type": "application/json"})
+    assert answer.status_code == 400
+    (found,) = answer.json()["extensions"]["validationErrors"]
+    assert (found["field"], found["message"]) == ("$[0].metadata", "must hold finite numbers only")
+
+
 async def test_an_existing_subject_may_come_twice(client: httpx.AsyncClient) -> None:
     await upsert(client, {"key": "a"})
     first, second = await upsert(client, {"key": "a", "displayName": "1"}, {"key": "a", "metadata": {"x": 2}})

@@ -298,9 +298,9 @@ def install(app: FastAPI, version: Version) -> None:
             return problem(version, request, 400, "text must not contain the NUL character or half a surrogate pair")
         if state in _TRY_AGAIN:
             # Nothing was written, so asking again is right; the log tells that two transactions met badly.
-            log.warning("transactions met", path=request.url.path, method=request.method, sqlstate=state)
+            log.warning("transactions met", path=request.scope["path"], method=request.method, sqlstate=state)
             return domain_problem(version, request, Unavailable("another request is changing the same, try again"))
-        return await on_bug(request, error)
+        raise error
 
     @app.exception_handler(Exception)
     async def on_bug(request: Request, error: Exception) -> Response:

@@ -1,5 +1,6 @@
 """v1 subjects (metering section 14, customers section 10)."""
 
+from math import isfinite
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Path, Response
@@ -26,18 +27,20 @@ SubjectIdOrKey = Annotated[
 MAX_DEPTH = 64  # of metadata; far deeper JSON can be read but not written
 
 
-def _flat_enough(metadata: dict[str, Any]) -> dict[str, Any]:
+def _storable(metadata: dict[str, Any]) -> dict[str, Any]:
     left: list[tuple[Any, int]] = [(metadata, 0)]
     while left:
         value, depth = left.pop()
         if depth > MAX_DEPTH:
             raise ValueError(f"must not be nested deeper than {MAX_DEPTH} levels")
+        if isinstance(value, float) and not isfinite(value):
+            raise ValueError("must hold finite numbers only")
         items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
         left += [(item, depth + 1) for item in items]
     return metadata
 
 
-Metadata = Annotated[dict[str, Any], AfterValidator(_flat_enough)]
+Metadata = Annotated[dict[str, Any], AfterValidator(_storable)]
 _PERIOD = Field(None, json_schema_extra={"deprecated": True}, description="Accepted for compatibility; not kept.")
 
 
