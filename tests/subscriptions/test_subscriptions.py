@@ -438,6 +438,22 @@ async def test_subject_keys_are_fixed_while_a_subscription_runs(
     assert (await change(db, customer, "2025-04-02", same)).name == "New"
 
 
+async def test_the_key_counts_usage_as_subject_keys_do(
+    db: Database, publish: Publish, subscribe: Subscribe, customer: Customer
+) -> None:
+    await publish()
+    await subscribe()
+    keys = customer.subject_keys
+    for key in ("renamed", None):
+        with pytest.raises(InvalidInput, match="keep it among the subject keys") as refused:
+            await change(db, customer, "2025-03-11", CustomerChanges("Acme", key, keys))
+        assert [issue.field for issue in refused.value.issues] == ["$.key"]
+    changed = await change(db, customer, "2025-03-11", CustomerChanges("Acme", "renamed", ("acme", *keys)))
+    assert changed.usage_subjects() == ("renamed", "acme", *keys)
+    with pytest.raises(InvalidInput, match="cannot change subject keys"):
+        await change(db, customer, "2025-03-11", CustomerChanges("Acme", "renamed", keys))
+
+
 async def test_the_currency_is_fixed_by_paid_subscriptions(
     db: Database, publish: Publish, subscribe: Subscribe, customer: Customer
 ) -> None:

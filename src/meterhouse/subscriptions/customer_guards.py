@@ -58,15 +58,20 @@ async def refuse_change(session: WriteSession, before: Customer, after: Customer
     """Keep what a subscription is metered and invoiced by.
 
     Raises:
-        InvalidInput: other subject keys, while a subscription runs.
+        InvalidInput: a subject key more or less that usage is counted by, the customer's own key included, while a
+            subscription runs.
         Conflict: another currency than that of a subscription with prices that has not ended.
     """
-    other_subjects = set(before.subject_keys) != set(after.subject_keys)
+    lost = set(before.usage_subjects()) - set(after.usage_subjects())
+    gained = set(after.subject_keys) - set(before.usage_subjects())
     other_currency = before.currency != after.currency
-    if not (other_subjects or other_currency):
+    if not (lost or gained or other_currency):
         return
     views = await _not_ended(session, before)
-    if other_subjects and any(_has_started(view) for view in views):
+    if (lost or gained) and any(_has_started(view) for view in views):
+        if lost == {before.key} and not gained:
+            message = "cannot change the key of customer with active subscriptions: usage is counted by it"
+            raise invalid(f"{message}, so keep it among the subject keys", field="$.key")
         message = "cannot change subject keys for customer with active subscriptions"
         raise invalid(message, field="$.usage_attribution.subject_keys")
     bound = [view for view in views if _is_paid(view) and view.currency != after.currency]
