@@ -211,6 +211,17 @@ async def test_update_conflicts(db: Database) -> None:
             await update(db, customer, CustomerChanges(name="Acme", key=key, subject_keys=subjects))
 
 
+async def test_a_deleted_customer_shows_the_subject_keys_that_it_had_then(db: Database) -> None:
+    with clock.frozen(T0):
+        customer = await create(db, "acme", "a", "b")
+        await update(db, customer, CustomerChanges(name="Acme", key="acme", subject_keys=("b", "c")))
+        await update(db, customer, CustomerChanges(name="Acme", key="acme", subject_keys=("c", "a")))
+        async with db.write() as session:
+            await service.delete(session, NS, customer.id)
+    async with db.read() as session:
+        assert (await service.get(session, NS, customer.id)).subject_keys == ("a", "c")
+
+
 async def test_update_always_moves_updated_at(db: Database) -> None:
     with clock.frozen(T0) as at:
         customer = await create(db, "acme", "a")

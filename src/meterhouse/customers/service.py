@@ -237,11 +237,10 @@ async def _attribute(session: WriteSession, row: CustomerRow, subject_keys: Coll
     wanted = {subject: (subject == row.key, True) for subject in subject_keys}
     if row.key is not None:
         wanted[row.key] = (True, row.key in wanted)
-    now = clock.now()
     for held in await repository.attributions_of(session, row.id):
         roles = wanted.pop(held.subject, None)
         if roles is None:
-            held.deleted_at = now
+            await session.delete(held)
         else:
             held.is_key, held.is_subject_key = roles
     session.add_all(
