@@ -56,6 +56,8 @@ async def test_refusals(http: httpx.AsyncClient) -> None:
         answer = await sent(http, method, f"{PATH}/{path}", body, status=404)
         assert answer["extensions"]["code"] == code
     await sent(http, "GET", f"{PATH}/acme", status=400)
+    for query in ("billingProfile=acme", "customerId=acme"):
+        await sent(http, "GET", f"{PATH}?{query}", status=400)
     await sent(http, "PUT", f"{PATH}/{customer}", {"billingProfileId": "nope"}, status=400)
 
 
@@ -92,7 +94,7 @@ LISTS = [
     ("billingProfile={other}", "pinned"),
     ("billingProfile={base}", "free,default"),
     ("billingProfile={base}&billingProfile={other}", "free,pinned,default"),
-    ("billingProfile=nope", ""),
+    ("billingProfile={unknown}", ""),
     ("includeAllCustomers=true&customerKey=free", "free"),
     ("includeAllCustomers=true&customerKey=fre", ""),
     ("customerName=PIN", "pinned"),

@@ -108,7 +108,7 @@ async def list_customer_overrides(
     profiles: ProfilesDep,
     page: V1Paging,
     billing_profile: Annotated[
-        list[str] | None,
+        list[Annotated[str, Field(pattern=_V1_ULID)]] | None,
         Query(alias="billingProfile", description="Billed by one of these profiles, also as the default."),
     ] = None,
     without_pinned_profile: Annotated[
@@ -117,7 +117,10 @@ async def list_customer_overrides(
     include_all_customers: Annotated[
         bool, Query(alias="includeAllCustomers", description="Also customers without an override.")
     ] = False,
-    customer_id: Annotated[list[str] | None, Query(alias="customerId", description="One of these customers.")] = None,
+    customer_id: Annotated[
+        list[Annotated[str, Field(pattern=_V1_ULID)]] | None,
+        Query(alias="customerId", description="One of these customers."),
+    ] = None,
     customer_name: Annotated[str | None, Query(alias="customerName", description="Part of the name, any case.")] = None,
     customer_key: Annotated[str | None, Query(alias="customerKey", description="The key.")] = None,
     customer_primary_email: Annotated[
