@@ -8,10 +8,11 @@ from sqlalchemy import text
 from meterhouse.catalog import taxcodes
 from meterhouse.catalog.prices import TaxConfig
 from meterhouse.kernel.clock import now
-from meterhouse.kernel.db import Database
-from meterhouse.kernel.errors import InvalidInput, NotFound
+from meterhouse.kernel.db import Database, ReadSession
+from meterhouse.kernel.errors import Conflict, InvalidInput, NotFound
 from meterhouse.kernel.ids import new_id
 from meterhouse.kernel.pages import PageRequest
+from tests.fixtures.waiting import waiting
 
 NS = "default"
 A, B = "txcd_20030000", "txcd_10103001"
@@ -130,6 +131,85 @@ async def test_a_key_whose_mapping_was_edited(db: Database, mapping: str, key: s
     async with db.write() as session:
         found = await taxcodes.for_provider_code(session, NS, "stripe", A)
     assert (found.key, found.app_mappings) == (key, {"stripe": A})
+
+
+async def test_selling_and_changing_never_wait_for_each_other(db: Database) -> None:
+    """Whoever sells something takes rows and the namespace's lock in any order."""
+    async with db.write() as session:
+        known = (await taxcodes.create(session, NS, taxcodes.NewTaxCode("goods", "Goods"))).id
+
+    async def sell(*configs: TaxConfig) -> list[TaxConfig]:
+        async with db.write() as session:
+            return [await taxcodes.resolved(session, NS, config) for config in configs]
+
+    async def rename() -> str:
+        async with db.write() as session:
+            members = {"name": "Wares", "description": None, "metadata": {}, "app_mappings": []}
+            return (await taxcodes.update(session, NS, known, **members)).name  # type: ignore[arg-type]
+
+    async def delete() -> None:
+        async with db.write() as session:
+            await taxcodes.delete(session, NS, known, uses=[])
+
+    async with db.write() as session:
+        await taxcodes.create(session, NS, taxcodes.NewTaxCode("other", "Other"))
+        renaming = await waiting(db, rename())
+        sale = await waiting(db, sell(TaxConfig(tax_code_id=known), TaxConfig(stripe_code=A)))
+    assert await renaming == "Wares"
+    assert (await sale)[0].tax_code_id == known
+
+    async with db.write() as session:
+        await taxcodes.create(session, NS, taxcodes.NewTaxCode("another", "Another"))
+        sale = await waiting(db, sell(TaxConfig(stripe_code=B), TaxConfig(tax_code_id=known)))
+        deletion = await waiting(db, delete())
+    await deletion
+    with pytest.raises(InvalidInput, match="not found"):
+        await sale
+
+
+async def test_a_code_stays_while_something_comes_to_need_it(db: Database) -> None:
+    async with db.write() as session:
+        found = await taxcodes.for_provider_code(session, NS, "stripe", A)
+        default = await taxcodes.default_invoicing(session, NS)
+    sold: list[str] = []
+
+    async def use(_: ReadSession, __: str, tax_code_id: str) -> str | None:
+        return "sold" if tax_code_id in sold else None
+
+    async def delete() -> None:
+        async with db.write() as session:
+            await taxcodes.delete(session, NS, found.id, uses=[use])
+
+    async def resolve() -> TaxConfig:
+        async with db.write() as session:
+            return await taxcodes.resolved(session, NS, TaxConfig(stripe_code=A))
+
+    async with db.write() as session:
+        await taxcodes.resolved(session, NS, TaxConfig(stripe_code=A))
+        deletion = await waiting(db, delete())
+        sold.append(found.id)
+    with pytest.raises(Conflict, match="sold"):
+        await deletion
+    sold.clear()
+
+    async with db.write() as session:
+        await taxcodes.set_defaults(session, NS, invoicing=found.id, credit_grant=default)
+        deletion = await waiting(db, delete())
+    with pytest.raises(Conflict, match="default of the organization"):
+        await deletion
+    async with db.write() as session:
+        await taxcodes.set_defaults(session, NS, invoicing=default, credit_grant=default)
+
+    async def promote() -> None:
+        async with db.write() as session:
+            await taxcodes.set_defaults(session, NS, invoicing=default, credit_grant=found.id)
+
+    async with db.write() as session:
+        await taxcodes.delete(session, NS, found.id, uses=[use])
+        promotion, resolution = await waiting(db, promote()), await waiting(db, resolve())
+    with pytest.raises(InvalidInput, match="not found"):
+        await promotion
+    assert (await resolution).tax_code_id not in (found.id, None)
 
 
 async def test_a_code_of_another_namespace_is_refused(db: Database) -> None:

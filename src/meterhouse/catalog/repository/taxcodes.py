@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 
-from sqlalchemy import case, select
+from sqlalchemy import Select, case, select
 
 from meterhouse.catalog.models import TaxCodeRow, TaxDefaultsRow
 from meterhouse.kernel.conditions import Sort
@@ -21,18 +21,30 @@ async def find(
     return (await session.scalars(query)).one_or_none()
 
 
-async def locked(session: WriteSession, namespace: str, tax_code_id: str, *, shared: bool) -> TaxCodeRow | None:
-    """Return the live tax code of that id as it is now, and keep it so until the transaction ends.
+def _held(query: Select[TaxCodeRow]) -> Select[TaxCodeRow]:
+    """Return the query of rows as they are now, kept from being deleted until the transaction ends.
 
-    `shared` is for those who sell something with it: they keep out who deletes it, not each other.
+    Who sells something with a tax code, or promotes it, asks so. It waits for nobody but who deletes the code, who in
+    turn takes no further lock: so rows and the namespace's lock may be taken in any order.
     """
-    query = (
-        select(TaxCodeRow)
-        .where(TaxCodeRow.namespace == namespace, TaxCodeRow.id == tax_code_id, TaxCodeRow.deleted_at.is_(None))
-        .with_for_update(read=shared)
-        .execution_options(populate_existing=True)
-    )
+    return query.with_for_update(read=True, key_share=True).execution_options(populate_existing=True)
+
+
+async def held(session: WriteSession, namespace: str, tax_code_id: str) -> TaxCodeRow | None:
+    """Return the live tax code of that id, kept from being deleted until the transaction ends."""
+    return (await session.scalars(_held(_live(namespace, tax_code_id)))).one_or_none()
+
+
+async def to_delete(session: WriteSession, namespace: str, tax_code_id: str) -> TaxCodeRow | None:
+    """Return the live tax code of that id, once nobody is about to use it; others wait until the transaction ends."""
+    query = _live(namespace, tax_code_id).with_for_update().execution_options(populate_existing=True)
     return (await session.scalars(query)).one_or_none()
+
+
+def _live(namespace: str, tax_code_id: str) -> Select[TaxCodeRow]:
+    return select(TaxCodeRow).where(
+        TaxCodeRow.namespace == namespace, TaxCodeRow.id == tax_code_id, TaxCodeRow.deleted_at.is_(None)
+    )
 
 
 async def by_ids(session: ReadSession, namespace: str, ids: Collection[str]) -> Sequence[TaxCodeRow]:
@@ -41,16 +53,19 @@ async def by_ids(session: ReadSession, namespace: str, ids: Collection[str]) -> 
     return (await session.scalars(query)).all()
 
 
-async def by_keys(session: ReadSession, namespace: str, keys: Collection[str]) -> Sequence[TaxCodeRow]:
-    """Return the live tax codes of those keys."""
+async def by_keys(session: WriteSession, namespace: str, keys: Collection[str]) -> Sequence[TaxCodeRow]:
+    """Return the live tax codes of those keys, kept from being deleted until the transaction ends."""
     query = select(TaxCodeRow).where(
         TaxCodeRow.namespace == namespace, TaxCodeRow.key.in_(keys), TaxCodeRow.deleted_at.is_(None)
     )
-    return (await session.scalars(query)).all()
+    return (await session.scalars(_held(query))).all()
 
 
-async def find_by_mapping(session: ReadSession, namespace: str, app_type: str, code: str) -> TaxCodeRow | None:
-    """Return the live tax code with that mapping: the system's own first, then the oldest."""
+async def find_by_mapping(session: WriteSession, namespace: str, app_type: str, code: str) -> TaxCodeRow | None:
+    """Return the live tax code with that mapping: the system's own first, then the oldest.
+
+    It is kept from being deleted until the transaction ends.
+    """
     query = (
         select(TaxCodeRow)
         .where(
@@ -61,7 +76,7 @@ async def find_by_mapping(session: ReadSession, namespace: str, app_type: str, c
         .order_by(case((TaxCodeRow.managed_by_system, 0), else_=1), TaxCodeRow.created_at, TaxCodeRow.id)
         .limit(1)
     )
-    return (await session.scalars(query)).one_or_none()
+    return (await session.scalars(_held(query))).one_or_none()
 
 
 async def listed(

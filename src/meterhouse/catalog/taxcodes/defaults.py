@@ -42,7 +42,7 @@ SEEDS = (
 
 
 async def hold(session: WriteSession, namespace: str) -> None:
-    """Keep others from making, deleting or promoting tax codes of the namespace until the transaction ends."""
+    """Keep others from making, changing or promoting tax codes of the namespace until the transaction ends."""
     await lock(session, "catalog", "tax_code", namespace)
 
 
@@ -133,7 +133,7 @@ async def set_defaults(session: WriteSession, namespace: str, *, invoicing: str,
     await hold(session, namespace)
     issues = []
     for name, tax_code_id in (("invoicing_tax_code", invoicing), ("credit_grant_tax_code", credit_grant)):
-        if await repository.find(session, namespace, tax_code_id) is None:
+        if await repository.held(session, namespace, tax_code_id) is None:
             issues.append(Issue("tax_code_not_found", f"tax code not found: {tax_code_id}", f"$.{name}.id"))
     if issues:
         raise InvalidInput("; ".join(issue.message for issue in issues), issues=issues)

@@ -12,7 +12,10 @@ from meterhouse.kernel.errors import InvalidInput, invalid
 
 
 async def for_provider_code(session: WriteSession, namespace: str, app_type: str, code: str) -> TaxCode:
-    """Return the tax code that the provider knows as `code`; it is made when there is none (section 1.2)."""
+    """Return the tax code that the provider knows as `code`; it is made when there is none (section 1.2).
+
+    It is not deleted before the transaction ends.
+    """
     found = await repository.find_by_mapping(session, namespace, app_type, code)
     if found is None:
         # Every maker holds the namespace's lock, so looking for a code and making it cannot race.
@@ -53,7 +56,7 @@ async def resolved(
             row = await repository.find(session, namespace, config.tax_code_id, deleted_too=True)
         else:
             # Not deleted before what is sold with it is stored and can be found.
-            row = await repository.locked(session, namespace, config.tax_code_id, shared=True)
+            row = await repository.held(session, namespace, config.tax_code_id)
         if row is None:
             message = f"tax code not found: {config.tax_code_id}"
             raise invalid(message, code="tax_code_not_found", field=f"{field}.taxCodeId")

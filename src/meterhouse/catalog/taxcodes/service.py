@@ -105,11 +105,9 @@ async def delete(session: WriteSession, namespace: str, tax_code_id: str, *, use
         Conflict: it is the system's own, a default of the organization, or one of `uses` needs it; codes
             `tax_code_managed_by_system`, `tax_code_is_organization_default`, `tax_code_in_use`.
     """
-    # The row first, as those who sell something with it do.
-    row = await repository.locked(session, namespace, tax_code_id, shared=False)
+    row = await repository.to_delete(session, namespace, tax_code_id)
     if row is None:
         raise _not_found(tax_code_id)
-    await hold(session, namespace)
     _check_users(row)
     defaults = await repository.find_defaults(session, namespace)
     if defaults is not None and row.id in (defaults.invoicing_tax_code_id, defaults.credit_grant_tax_code_id):
