@@ -166,6 +166,22 @@ async def test_a_tax_code_stays_while_a_plan_is_sold_with_it(db: Database, clien
     assert (await client.delete(f"{V3}/{goods['id']}")).status_code == 204
 
 
+async def test_the_next_version_needs_the_tax_codes_of_its_source(db: Database, client: httpx.AsyncClient) -> None:
+    goods = await made(client)
+    card = flat_card(tax_config=TaxConfig(tax_code_id=goods["id"]))
+    async with db.write() as session:
+        plan = await plans.create(session, NS, new_plan(phases=[phase(card)]))
+    for step in ("publish", "archive"):
+        assert (await client.post(f"/api/v1/plans/{plan.id}/{step}")).status_code == 200
+    copy = await client.post("/api/v1/plans/ws_pro/next")
+    assert copy.status_code == 201
+    assert codes_of(await client.delete(f"{V3}/{goods['id']}")) == ["tax_code_in_use"]
+    assert (await client.delete(f"/api/v1/plans/{copy.json()['id']}")).status_code == 204
+    assert (await client.delete(f"{V3}/{goods['id']}")).status_code == 204
+    refused = await client.post("/api/v1/plans/ws_pro/next")
+    assert (refused.status_code, codes_of(refused)) == (400, ["tax_code_not_found"])
+
+
 async def test_a_plan_shows_a_code_that_its_tax_code_was_given_later(db: Database, client: httpx.AsyncClient) -> None:
     goods = await made(client)
     card = flat_card(tax_config=TaxConfig(tax_code_id=goods["id"]))

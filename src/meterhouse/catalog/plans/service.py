@@ -93,7 +93,7 @@ async def next_version(session: WriteSession, namespace: str, id_or_key: str, *,
 
     Raises:
         NotFound: there is no such version.
-        InvalidInput: the key has a draft already.
+        InvalidInput: the key has a draft already, or a tax code of the source was deleted.
         InvalidVersion: the copied plan has issues, warnings included.
     """
     key = await STORE.key_of(session, namespace, id_or_key)
@@ -111,6 +111,7 @@ async def next_version(session: WriteSession, namespace: str, id_or_key: str, *,
     guard(source)
     custom = await lifecycle.custom_currencies(session, namespace, [copy])
     block(_NOUN, plan_issues(copy, custom), critical_only=False)
+    copy = await lifecycle.taxed(session, copy)
     await STORE.insert(session, copy)
     return copy
 

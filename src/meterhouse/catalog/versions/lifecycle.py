@@ -167,6 +167,15 @@ async def resolved(session: WriteSession, noun: str, version: V) -> V:
         keys={card.feature_key for card in cards if card.feature_key is not None},
     )
     version = rules.with_features(noun, version, [feature for feature in found if feature.archived_at is None])
+    return await taxed(session, version)
+
+
+async def taxed(session: WriteSession, version: V) -> V:
+    """Return the version with the tax codes of its cards resolved (section 6.6).
+
+    Raises:
+        InvalidInput: a card names a tax code that does not exist, or was deleted.
+    """
     configs: dict[TaxConfig, TaxConfig] = {}
     for holder, card in version.placed_cards():
         if card.tax_config is not None and card.tax_config not in configs:
