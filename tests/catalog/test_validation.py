@@ -190,6 +190,13 @@ def test_the_plans_cadence_is_one_of_a_literal_list(cadence: str) -> None:
             {"entitlement_template": StaticEntitlementTemplate(config="[" * 101 + "]" * 101)},
             ["entitlement_template_invalid_json_config"],
         ),
+        *(
+            (
+                {"entitlement_template": MeteredEntitlementTemplate(issue_after_reset=ONE, usage_period=period(text))},
+                found,
+            )
+            for text, found in (("PT61M", []), ("PT3660S", []), ("PT3601S", [""]), ("PT1H0.5S", [""]))
+        ),
         ({"cadence": "PT0S"}, ["billing_cadence_invalid_value", "billing_cadence_invalid_value"]),
         ({"cadence": "PT30M"}, ["billing_cadence_invalid_value"]),
         ({"cadence": None}, ["billing_cadence_invalid_value", "billing_cadence_invalid_value"]),

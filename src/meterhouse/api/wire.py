@@ -177,12 +177,34 @@ JSONNumber = Annotated[
 ]
 
 
+_LONGEST = Duration(years=100)  # nothing that is sold lasts longer, and dates must stay within the calendar
+_DURATION_DECIMALS = 6  # of the seconds: what an instant holds
+_DURATION_LENGTH = 64  # far more characters than any such duration needs
+
+
+def duration_from_text(text: str) -> Duration:
+    """Read a duration of a request.
+
+    Raises:
+        ValueError: it is none, or one that nothing can last: longer than a hundred years, finer than an instant, or
+            with parts of both signs.
+    """
+    if len(text) > _DURATION_LENGTH:
+        raise ValueError(f"a duration must have at most {_DURATION_LENGTH} characters")
+    if not text.isascii():  # digits of other scripts are digits to Python
+        raise ValueError(f"invalid ISO 8601 duration: {text!r}")
+    duration = Duration.parse(text)
+    if duration.has_mixed_signs():
+        raise ValueError("the parts of a duration must have one sign")
+    if abs(duration.approximate_seconds()) > _LONGEST.approximate_seconds():
+        raise ValueError(f"must not be longer than {_LONGEST}")
+    if duration.seconds != round(duration.seconds, _DURATION_DECIMALS):
+        raise ValueError(f"the seconds of a duration must have at most {_DURATION_DECIMALS} decimals")
+    return duration
+
+
 def _duration(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    if not value.isascii():  # digits of other scripts are digits to Python
-        raise ValueError(f"invalid ISO 8601 duration: {value!r}")
-    return Duration.parse(value)
+    return duration_from_text(value) if isinstance(value, str) else value
 
 
 # An ISO 8601 duration; the units it was written in are kept.
@@ -192,6 +214,16 @@ ISODuration = Annotated[
     PlainSerializer(str, return_type=str, when_used="json"),
     WithJsonSchema({"type": "string", "format": "duration"}),
 ]
+
+
+def _unsigned(value: object) -> object:
+    if isinstance(value, str) and ("+" in value or "-" in value):
+        raise ValueError("the parts of a duration must have no sign")
+    return value
+
+
+# A duration of v3, which knows none that look back.
+UnsignedDuration = Annotated[ISODuration, BeforeValidator(_unsigned)]
 
 
 def _positive(duration: Duration) -> Duration:

@@ -120,6 +120,9 @@ def _metered_issues(template: MeteredEntitlementTemplate, path: str) -> Iterator
         if not at_least_an_hour(template.usage_period):
             message = "the usage period must be at least an hour"
             yield warning("entitlement_template_usage_period_less_then_an_hour", message, f"{path}.usagePeriod")
+        if template.usage_period.seconds % 60:
+            # Usage periods begin with minutes, so no entitlement could be made of it.
+            yield Issue("", "the usage period must be whole minutes", f"{path}.usagePeriod")
     if template.issue_after_reset is None:
         message = "an amount to issue after reset is required"
         yield warning("entitlement_template_issue_after_reset_required", message, f"{path}.issueAfterReset")

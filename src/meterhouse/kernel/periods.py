@@ -119,6 +119,10 @@ class Duration:
         """Tell whether the largest non-zero part is positive."""
         return next((part > 0 for part in self._parts() if part), False)
 
+    def has_mixed_signs(self) -> bool:
+        """Tell whether one part is positive and another negative: then the sign of the whole depends on the month."""
+        return any(part > 0 for part in self._parts()) and any(part < 0 for part in self._parts())
+
     def approximate_seconds(self) -> Decimal:
         """Return an average length in seconds; only for estimates that are corrected afterwards."""
         return self._seconds_in(Decimal("30.436875"), Decimal(24))

@@ -15,7 +15,7 @@ from meterhouse.api.problems import errors
 from meterhouse.api.v3.prices import BillingCurrencyCode
 from meterhouse.api.v3.ratecards import BillingRateCard
 from meterhouse.api.v3.versions import VersionMembers, members
-from meterhouse.api.wire import Description, ISODuration, Name, Opt, ResourceKey, Ulid, V3Model
+from meterhouse.api.wire import Description, Name, Opt, ResourceKey, Ulid, UnsignedDuration, V3Model
 from meterhouse.catalog import planaddons, plans
 from meterhouse.catalog.plans import PlanQuery, PlanStatus
 from meterhouse.catalog.prices import SettlementMode
@@ -46,7 +46,9 @@ class BillingPlanPhase(V3Model):
     description: Opt[Description] = None
     labels: Opt[Labels] = None
     key: ResourceKey
-    duration: Opt[ISODuration] = Field(None, description="Absent for the last phase, which does not end by itself.")
+    duration: Opt[UnsignedDuration] = Field(
+        None, description="Absent for the last phase, which does not end by itself."
+    )
     rate_cards: list[BillingRateCard]
 
     @classmethod
@@ -104,7 +106,7 @@ class CreatePlanRequest(UpsertPlanRequest):
 
     key: ResourceKey
     currency: BillingCurrencyCode
-    billing_cadence: ISODuration = Field(description="How often subscriptions are billed.")
+    billing_cadence: UnsignedDuration = Field(description="How often subscriptions are billed.")
 
     def to_value(self) -> plans.NewPlan:
         """Read the plan."""
@@ -123,7 +125,7 @@ class CreatePlanRequest(UpsertPlanRequest):
 class BillingPlan(VersionMembers):
     """A plan version."""
 
-    billing_cadence: ISODuration
+    billing_cadence: UnsignedDuration
     pro_rating_enabled: bool
     settlement_mode: SettlementMode
     status: PlanStatus

@@ -20,7 +20,7 @@ from meterhouse.api.v3.prices import (
     price_of,
     shown,
 )
-from meterhouse.api.wire import Description, ISODuration, JSONNumber, Name, Opt, ResourceKey, Ulid, V3Model
+from meterhouse.api.wire import Description, JSONNumber, Name, Opt, ResourceKey, Ulid, UnsignedDuration, V3Model
 from meterhouse.catalog import ratecards
 from meterhouse.catalog.prices import FlatPrice, PaymentTerm, Price, TaxConfig
 
@@ -57,7 +57,7 @@ class BillingRateCardMeteredEntitlement(V3Model):
     limit: Opt[Annotated[JSONNumber, Field(ge=0)]] = Field(
         None, description="How many units are granted at the start of every usage period."
     )
-    usage_period: Opt[ISODuration] = Field(None, description="The billing cadence when absent.")
+    usage_period: Opt[UnsignedDuration] = Field(None, description="The billing cadence when absent.")
 
 
 class BillingRateCardStaticEntitlement(V3Model):
@@ -131,7 +131,7 @@ class BillingRateCard(V3Model):
     key: ResourceKey
     feature: Opt[FeatureReference] = None
     currency: Opt[BillingCurrencyCode] = Field(None, description="Absent for the currency of what holds the card.")
-    billing_cadence: Opt[ISODuration] = Field(None, description="Absent for a fee charged once.")
+    billing_cadence: Opt[UnsignedDuration] = Field(None, description="Absent for a fee charged once.")
     price: BillingPrice
     unit_config: Opt[BillingUnitConfig] = None
     payment_term: Opt[PaymentTerm] = Field(None, description="When a flat price is due; in arrears when left out.")
