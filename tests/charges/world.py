@@ -1,6 +1,7 @@
 """A small world around charges: one customer, one metered feature, events, and invoices in memory."""
 
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -112,6 +113,9 @@ class Book:
 
     def line(self, line_id: str) -> Line:
         return next(line for line in self.lines if line.id == line_id)
+
+    def gathering_lines_together(self, session: WriteSession) -> AbstractAsyncContextManager[None]:
+        return nullcontext()
 
     async def upsert_gathering_line(
         self, session: WriteSession, *, charge_id: str, period: Period, invoice_at: datetime, **_: Any

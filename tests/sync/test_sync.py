@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select, update
 
-from meterhouse.billing.invoices.models import InvoiceLineRow
+from meterhouse.billing.invoices.models import InvoiceLineRow, InvoiceRow
 from meterhouse.billing.profiles.models import ProfileRow
 from meterhouse.billing.sync.jobs import SYNC, due_work, handlers
 from meterhouse.billing.sync.service import CustomCurrency
@@ -17,6 +17,7 @@ from meterhouse.subscriptions import service as subscriptions
 from meterhouse.subscriptions.models import SubscriptionItemRow, SubscriptionRow
 from meterhouse.subscriptions.timing import NamedTiming
 from meterhouse.subscriptions.views import SubscriptionView
+from tests.fixtures.statements import recorded
 from tests.sync.builders import FEE, SEAT, TOKENS, at, by_name, card, flat, span, unit
 from tests.sync.conftest import NS, World
 
@@ -169,6 +170,24 @@ async def test_one_bad_item_does_not_hold_back_the_others(world: World) -> None:
     state = await world.state(view.id)
     assert (state.attempts, state.last_error, state.error_at, state.item_errors) == (0, None, None, [])
     assert state.due_at == at("2-15")
+
+
+async def test_many_periods_are_gathered_at_once(world: World, running: SubscriptionView) -> None:
+    """The gathering invoice is recomputed once, whatever comes and goes: each time reads all of its lines."""
+    with recorded(world.db) as statements:
+        result = await world.synced(running.id, at("1-15") + timedelta(days=3 * 365))
+    assert len(result.patches) > 70
+    assert sum("invoice_lines.invoice_id IN" in one.text for one in statements) == 1
+    async with world.db.read() as session:
+        invoice = (await session.scalars(select(InvoiceRow))).one()
+        lines = (await session.scalars(select(InvoiceLineRow))).all()
+    assert len(lines) == len(await world.stored(running.id))
+    assert invoice.period_start == at("1-15")
+    assert invoice.period_end == max(line.period_end for line in lines)
+    await world.cancel(running.id)
+    with recorded(world.db) as statements:
+        await world.synced(running.id)
+    assert sum("invoice_lines.invoice_id IN" in one.text for one in statements) == 1
 
 
 async def test_a_failing_sync_is_recorded_and_tried_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ the projection of a charge (charges section 7).
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -169,6 +170,10 @@ class LineEngine(Protocol):
 
 class InvoiceBook(Protocol):
     """What charges ask of invoices."""
+
+    def gathering_lines_together(self, session: WriteSession) -> AbstractAsyncContextManager[None]:
+        """Bring gathering invoices in line with their lines once, at the end: for whoever writes many lines."""
+        ...
 
     async def upsert_gathering_line(
         self,

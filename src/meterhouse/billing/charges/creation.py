@@ -61,8 +61,9 @@ async def create(
         charge.enter(Status.CREATED)
     await session.flush()
     if gathering_lines:
-        for charge in charges:
-            await gather(session, tools, charge)
+        async with tools.book.gathering_lines_together(session):
+            for charge in charges:
+                await gather(session, tools, charge)
     return charges
 
 

@@ -1,6 +1,7 @@
 """Charges: the one object through which everything billable is made, changed, advanced and invoiced."""
 
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -82,6 +83,10 @@ class Charges:
                     session, ADVANCE, {"namespace": charge.row.namespace, "charge_id": charge.id}, dedupe_key=charge.id
                 )
         return [reading.view(charge.row) for charge in made]
+
+    def together(self, session: WriteSession) -> AbstractAsyncContextManager[None]:
+        """Bring gathering invoices in line with many changes at once."""
+        return self.tools.book.gathering_lines_together(session)
 
     async def change_periods(
         self,

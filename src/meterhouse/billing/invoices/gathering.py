@@ -1,5 +1,7 @@
 """Pending lines: one gathering invoice per customer and currency, one line per charge (billing section 5.1)."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import datetime
 
 from meterhouse.billing.invoices import repository
@@ -16,6 +18,9 @@ from meterhouse.kernel.clock import whole_seconds
 from meterhouse.kernel.db import WriteSession
 from meterhouse.kernel.periods import Period
 
+# In a session's info while lines are written together: the gathering invoices that are to be recomputed, by id.
+_STALE = "meterhouse_stale_gathering_invoices"
+
 
 class Gathering:
     """Writes pending lines. The caller holds the customer's lock."""
@@ -23,6 +28,23 @@ class Gathering:
     def __init__(self, engine: LineEngine, profiles: Profiles) -> None:
         self._engine = engine
         self._profiles = profiles
+
+    @asynccontextmanager
+    async def together(self, session: WriteSession) -> AsyncIterator[None]:
+        """Recompute gathering invoices once, at the end, while many lines are written: each time takes all lines."""
+        if _STALE in session.info:
+            yield
+            return
+        stale: set[tuple[str, str]] = set()
+        session.info[_STALE] = stale
+        try:
+            yield
+        finally:
+            del session.info[_STALE]
+        for namespace, invoice_id in sorted(stale):
+            invoice = await repository.invoice(session, namespace, invoice_id)
+            if invoice is not None:  # the savepoint that made it was not rolled back
+                await self.recalculate(session, invoice)
 
     async def upsert_line(
         self,
@@ -51,7 +73,7 @@ class Gathering:
         if session.is_modified(line):
             line.changed_at = clock.now()
             await session.flush()
-            await self.recalculate(session, invoice)
+            await self._changed(session, invoice)
         return line.id
 
     async def delete_line(self, session: WriteSession, namespace: str, charge_id: str) -> None:
@@ -61,7 +83,14 @@ class Gathering:
             return
         line.deleted_at = clock.now()
         await session.flush()
-        await self.recalculate(session, await repository.reloaded(session, namespace, line.invoice_id))
+        await self._changed(session, await repository.reloaded(session, namespace, line.invoice_id))
+
+    async def _changed(self, session: WriteSession, invoice: InvoiceRow) -> None:
+        stale: set[tuple[str, str]] | None = session.info.get(_STALE)
+        if stale is None:
+            await self.recalculate(session, invoice)
+        else:
+            stale.add((invoice.namespace, invoice.id))
 
     async def recalculate(self, session: WriteSession, invoice: InvoiceRow) -> None:
         """Recompute the gathering invoice by the present profile of its customer."""

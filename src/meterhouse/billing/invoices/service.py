@@ -1,6 +1,7 @@
 """Invoices: the one object through which pending lines become invoices and invoices move on."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -367,6 +368,10 @@ class Invoices:
         invoice.work_at = until if until is not None and until > now else now + retry_delay(failures)
         invoice.work_failures = failures + 1
         await session.flush()
+
+    def gathering_lines_together(self, session: WriteSession) -> AbstractAsyncContextManager[None]:
+        """See the port."""
+        return self._gathering.together(session)
 
     async def upsert_gathering_line(
         self,

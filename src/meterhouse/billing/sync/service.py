@@ -1,6 +1,7 @@
 """Turns subscriptions into charges, again and again, so that both agree (subscription-sync sections 1, 5 and 6)."""
 
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol
@@ -43,6 +44,10 @@ class ChargeBook(Protocol):
         self, session: ReadSession, namespace: str, subscription_ids: Sequence[str], instant: datetime
     ) -> list[ChargeState]:
         """Return those charges of subscriptions of which issued invoices bill days after `instant`."""
+        ...
+
+    def together(self, session: WriteSession) -> AbstractAsyncContextManager[None]:
+        """Bring invoices in line with many changes at once."""
         ...
 
     async def create(self, session: WriteSession, intents: Sequence[ChargeIntent]) -> object:
@@ -124,7 +129,8 @@ class SubscriptionSync:
         intents = beyond_invoiced(intents, existing, replaced=replaced, following=following)
         wanted = replace(wanted, intents=intents)
         patches = diff(wanted.intents, existing, state.fingerprints)
-        failures = await self._apply(session, namespace, patches)
+        async with self._charges.together(session):
+            failures = await self._apply(session, namespace, patches)
         fixed = {charge.unique_reference_id for charge in existing if charge.is_fixed}
         record_sync(state, view.updated_at, wanted, failures, fixed)
         await session.flush()
@@ -189,15 +195,27 @@ class SubscriptionSync:
     async def _apply(self, session: WriteSession, namespace: str, patches: Sequence[Patch]) -> list[ItemFailure]:
         failures: dict[str, ItemFailure] = {}
         for patch in patches:
-            # What could not be deleted must not be made a second time.
-            if patch.reference in failures:
-                continue
-            try:
-                async with session.begin_nested():
-                    await self._patch(session, namespace, patch)
-            except DomainError as error:
-                failures[patch.reference] = ItemFailure(patch.reference, error.message)
+            if not isinstance(patch, Create):
+                await self._attempt(session, namespace, patch, failures)
+        # What could not be deleted must not be made a second time.
+        missing = [patch for patch in patches if isinstance(patch, Create) and patch.reference not in failures]
+        try:
+            async with session.begin_nested():
+                await self._charges.create(session, [patch.intent for patch in missing])
+        except DomainError:
+            # One is refused: which one shows by making them one by one, which takes longer where they are many.
+            for patch in missing:
+                await self._attempt(session, namespace, patch, failures)
         return list(failures.values())
+
+    async def _attempt(
+        self, session: WriteSession, namespace: str, patch: Patch, failures: dict[str, ItemFailure]
+    ) -> None:
+        try:
+            async with session.begin_nested():
+                await self._patch(session, namespace, patch)
+        except DomainError as error:
+            failures[patch.reference] = ItemFailure(patch.reference, error.message)
 
     async def _patch(self, session: WriteSession, namespace: str, patch: Patch) -> None:
         match patch:
