@@ -206,6 +206,20 @@ def test_currencies_that_a_plan_can_have(currency: str, given: Addon, worth: set
     assert [issue.code for issue in found] == expected
 
 
+def test_every_phase_keeps_the_currency_of_its_price() -> None:
+    credits, dollars = flat_card(currency="CREDITS"), flat_card()
+    sold = plan(phase(credits, key="trial", duration="P1M"), phase(dollars))
+
+    def found(given: Addon, start: str) -> list[str]:
+        asked = assignment(given, from_plan_phase=start)
+        return [issue.code for issue in compatibility.currency_issues(sold, asked, {"CREDITS"})]
+
+    for given in (addon(dollars), addon(credits)):
+        assert found(given, "trial") == ["plan_addon_currency_mismatch"]
+    assert found(addon(dollars), "main") == []
+    assert found(addon(credits), "main") == ["plan_addon_currency_mismatch"]
+
+
 @pytest.mark.parametrize(
     ("default", "override", "worth", "mode", "expected"),
     [
@@ -238,6 +252,8 @@ def test_currencies_of_rate_cards(
         (addon(flat_card("a"), flat_card("a")), ["rate_card_duplicated_key"], []),
         (addon(flat_card("a"), flat_card("b", "P1Y")), [], ["rate_card_multiple_billing_cadence"]),
         (addon(flat_card("a", "P12M"), flat_card("b", "P1Y")), [], []),
+        (addon(flat_card("a", "PT60M"), flat_card("b", "PT1H"), flat_card("c", "PT3600S")), [], []),
+        (addon(flat_card("a", "P1D"), flat_card("b", "PT24H")), [], ["rate_card_multiple_billing_cadence"]),
         (addon(flat_card("a"), flat_card("b", None), flat_card("c", "P1Y", price=None)), [], []),
         (addon(unit_card("a"), unit_card("b")), [], ["addon_invalid_ratecard_price_for_multi_instance"]),
         (addon(unit_card("a"), instance_type=InstanceType.SINGLE), [], []),

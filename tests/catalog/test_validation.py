@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from meterhouse.catalog.addons import addon_issues
 from meterhouse.catalog.cardrules import at_least_an_hour, completed, rate_card_issues
 from meterhouse.catalog.plans import plan_issues
 from meterhouse.catalog.pricerules import price_issues
@@ -29,7 +30,7 @@ from meterhouse.catalog.ratecards import (
     StaticEntitlementTemplate,
 )
 from meterhouse.kernel.errors import Issue, Severity
-from tests.catalog.builders import flat_card, period, phase, plan, unit_card
+from tests.catalog.builders import addon, flat_card, period, phase, plan, unit_card
 
 ONE = Decimal(1)
 CARD = "$.phases[?(@.key=='main')].ratecards[?(@.key=='api_calls')]"
@@ -230,6 +231,32 @@ def test_fields_name_the_place() -> None:
             "$.phases[?(@.key=='main')].rateCards[?(@.key=='support')].billingCadence",
         ),
     ]
+
+
+def test_the_issues_of_a_card_stand_in_a_fixed_order() -> None:
+    card = unit_card(
+        feature_key="other",
+        cadence="PT30M",
+        price=UnitPrice(amount=-ONE),
+        currency="USD",
+        discounts=Discounts(usage=UsageDiscount(quantity=-ONE)),
+        unit_conversion=UnitConversion(operation="divide", conversion_factor=Decimal(0)),
+        entitlement_template=MeteredEntitlementTemplate(usage_period=period("PT30M")),
+    )
+    of_card = [
+        "entitlement_template_usage_period_less_then_an_hour",
+        "entitlement_template_issue_after_reset_required",
+        "",
+        "rate_card_currency_override_redundant",
+        "rate_card_key_feature_key_mismatch",
+        "usage_discount_negative_quantity",
+        "",
+        "billing_cadence_invalid_value",
+    ]
+    found = plan_issues(plan(phase(card, unit_card("b", currency="EUR"))))
+    assert codes(found) == [*of_card, "plan_multiple_fiat_currencies"]
+    assert codes(addon_issues(addon(card, unit_card("b", currency="EUR")))) == codes(found)
+    assert found[3].field == "$.phases[?(@.key=='main')].rateCards[?(@.key=='api_calls')].currency"
 
 
 @pytest.mark.parametrize(

@@ -47,12 +47,15 @@ def completed(card: RateCard) -> RateCard:
     return card
 
 
-def rate_card_issues(card: RateCard, path: str) -> list[Issue]:
-    """Return what is wrong with a card by itself; `path` is where it stands."""
-    return list(_issues(card, path))
+def rate_card_issues(card: RateCard, path: str, currency: Iterable[Issue] = ()) -> list[Issue]:
+    """Return what is wrong with a card; `path` is where it stands.
+
+    `currency` has what is wrong with its currency, which depends on what holds the card, to stand in its place.
+    """
+    return list(_issues(card, path, currency))
 
 
-def _issues(card: RateCard, path: str) -> Iterator[Issue]:
+def _issues(card: RateCard, path: str, currency: Iterable[Issue]) -> Iterator[Issue]:
     if card.entitlement_template is not None:
         if card.feature_key is None:
             message = "an entitlement template needs a feature"
@@ -66,6 +69,7 @@ def _issues(card: RateCard, path: str) -> Iterator[Issue]:
         if card.feature_key is None and not isinstance(card.price, FlatPrice):
             message = "a price by usage needs a feature"
             yield warning("usage_based_price_with_no_feature", message, f"{path}.featureKey")
+    yield from currency
     if card.feature_key is not None and card.feature_key != card.key:
         message = f"the key of the rate card must be the key of its feature, {card.feature_key}"
         yield Issue("rate_card_key_feature_key_mismatch", message, f"{path}.key")

@@ -7,7 +7,7 @@ day of the month it lands in; weeks, days and clock units are plain UTC addition
 import calendar
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from itertools import product
@@ -140,8 +140,12 @@ class Duration:
         return True
 
     def simplified(self) -> "Duration":
-        """Return the duration with whole years as months and whole weeks as days, to compare P12M with P1Y."""
-        return replace(self, years=0, months=12 * self.years + self.months, weeks=0, days=7 * self.weeks + self.days)
+        """Return the duration in months, days and seconds, which cannot be exchanged, to compare P12M with P1Y."""
+        return Duration(
+            months=12 * self.years + self.months,
+            days=7 * self.weeks + self.days,
+            seconds=3600 * self.hours + 60 * self.minutes + self.seconds,
+        )
 
     def aligns_with(self, other: "Duration") -> bool:
         """Tell whether two cadences align: equal, or one divides the other (catalog section 3.6)."""

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator
 
 from meterhouse.catalog.addons.addon import Addon, InstanceType
 from meterhouse.catalog.cardrules import warning
-from meterhouse.catalog.versions.rules import deck_issues, override_issues, unknown_currency
+from meterhouse.catalog.versions.rules import deck_issues, unknown_currency
 from meterhouse.catalog.versions.version import card_path
 from meterhouse.kernel.errors import Issue
 
@@ -13,8 +13,7 @@ def addon_issues(addon: Addon, custom: Collection[str] = ()) -> list[Issue]:
     """Return everything that can be said about an add-on by itself; `custom` holds the custom currencies that exist."""
     return [
         *_meta_issues(addon, custom),
-        *deck_issues("$", addon.rate_cards),
-        *override_issues(addon, custom),
+        *deck_issues("$", addon.rate_cards, addon.currency, custom),
     ]
 
 

@@ -4,6 +4,7 @@ Rate cards of the add-on are laid over the plan's cards of the same keys, in eve
 add-on can be taken; cards without a counterpart are new.
 """
 
+from collections import defaultdict
 from collections.abc import Collection, Iterator
 from datetime import datetime
 
@@ -165,21 +166,20 @@ def currency_issues(plan: Plan, assignment: PlanAddon, worth: Collection[str]) -
     if second_fiat:
         message = f"the plan is in {plan.currency}, the add-on in {addon.currency}"
         found.append(warning("plan_multiple_fiat_currencies", message, f"{_ADDON}.currency"))
-    priced = {
-        card.key: card.currency or plan.currency
-        for phase in _phases(plan, assignment) or ()
-        for card in phase.rate_cards
-        if card.price is not None
-    }
+    priced: defaultdict[str, set[str]] = defaultdict(set)
+    for phase in _phases(plan, assignment) or ():
+        for base in phase.rate_cards:
+            if base.price is not None:
+                priced[base.key].add(base.currency or plan.currency)
     for card in addon.rate_cards:
         currency = card.currency or addon.currency
         if card.price is None or (second_fiat and card.currency is None):
             continue
         path = f"{card_path(_ADDON, card)}.currency"
-        if priced.get(card.key, currency) != currency:
-            message = f"the plan's price is in {priced[card.key]}, the add-on's in {currency}"
+        if others := priced[card.key] - {currency}:
+            message = f"the plan's price is in {' and '.join(sorted(others))}, the add-on's in {currency}"
             found.append(warning("plan_addon_currency_mismatch", message, path))
-        elif card.key not in priced:
+        elif not priced[card.key]:
             found += _new_price_issues(plan, currency, path, worth)
     return found
 

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator, Sequence
 from meterhouse.catalog.cardrules import at_least_an_hour, effective_cadence, warning
 from meterhouse.catalog.plans.plan import Plan, PlanPhase
 from meterhouse.catalog.prices import SettlementMode
-from meterhouse.catalog.versions.rules import deck_issues, override_issues, unknown_currency
+from meterhouse.catalog.versions.rules import deck_issues, unknown_currency
 from meterhouse.catalog.versions.version import card_path
 from meterhouse.kernel.errors import Issue
 from meterhouse.kernel.money import is_fiat
@@ -18,9 +18,8 @@ def plan_issues(plan: Plan, custom: Collection[str] = ()) -> list[Issue]:
     return [
         *_meta_issues(plan, custom),
         *_phase_list_issues(plan.phases),
-        *(issue for phase in plan.phases for issue in _phase_issues(phase)),
+        *(issue for phase in plan.phases for issue in _phase_issues(phase, plan.currency, custom)),
         *_alignment_issues(plan),
-        *override_issues(plan, custom),
     ]
 
 
@@ -55,7 +54,7 @@ def _phase_list_issues(phases: Sequence[PlanPhase]) -> Iterator[Issue]:
             yield warning("plan_has_last_phase_with_duration", message, f"{path}.duration")
 
 
-def _phase_issues(phase: PlanPhase) -> Iterator[Issue]:
+def _phase_issues(phase: PlanPhase, currency: str, custom: Collection[str]) -> Iterator[Issue]:
     path = phase.path
     if not phase.key:
         yield Issue("resource_key_empty", "the key of a phase must not be empty", f"{path}.key")
@@ -69,7 +68,7 @@ def _phase_issues(phase: PlanPhase) -> Iterator[Issue]:
         yield warning("plan_phase_duration_less_then_an_hour", message, f"{path}.duration")
     if not phase.rate_cards:
         yield warning("plan_phase_has_no_rate_cards", "a phase needs at least one rate card", f"{path}.rateCards")
-    yield from deck_issues(path, phase.rate_cards)
+    yield from deck_issues(path, phase.rate_cards, currency, custom)
 
 
 def _alignment_issues(plan: Plan) -> Iterator[Issue]:

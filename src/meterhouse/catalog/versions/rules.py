@@ -36,15 +36,18 @@ def block(noun: str, issues: Sequence[Issue], *, critical_only: bool) -> None:
         raise InvalidVersion(f"invalid {noun}", issues=blocking)
 
 
-def deck_issues(holder: str, cards: Sequence[RateCard]) -> Iterator[Issue]:
-    """Yield what is wrong with rate cards that stand together, each by itself and by its key."""
+def deck_issues(holder: str, cards: Sequence[RateCard], currency: str, custom: Collection[str]) -> Iterator[Issue]:
+    """Yield what is wrong with rate cards that stand together, each by itself, by its key and by its currency.
+
+    `currency` is that of cards which name none; `custom` holds the codes of the custom currencies that exist.
+    """
     seen: set[str] = set()
     for card in cards:
         path = card_path(holder, card, "ratecards")
         if card.key in seen:
             yield Issue("rate_card_duplicated_key", f"two rate cards have the key {card.key}", f"{path}.key")
         seen.add(card.key)
-        yield from rate_card_issues(card, path)
+        yield from rate_card_issues(card, path, _currency_issues(holder, card, currency, custom))
 
 
 def codes_of(version: Version) -> set[str]:
@@ -62,20 +65,11 @@ def unknown_currency(code: str, path: str, custom: Collection[str]) -> Iterator[
         yield Issue("currency_not_found", f"currency not found: {code}", path)
 
 
-def override_issues(version: Version, custom: Collection[str]) -> Iterator[Issue]:
-    """Yield what is wrong with the currencies of single cards (catalog-extras section 3.5).
-
-    `custom` holds the codes of the custom currencies that exist.
-    """
-    for holder, card in version.placed_cards():
-        if card.currency is not None:
-            path = f"{card_path(holder, card)}.currency"
-            yield from _override_issues(version.currency, card, card.currency, path, custom)
-
-
-def _override_issues(
-    default: str, card: RateCard, currency: str, path: str, custom: Collection[str]
-) -> Iterator[Issue]:
+def _currency_issues(holder: str, card: RateCard, default: str, custom: Collection[str]) -> Iterator[Issue]:
+    """Yield what is wrong with the currency of a single card (catalog-extras section 3.5)."""
+    if card.currency is None:
+        return
+    currency, path = card.currency, f"{card_path(holder, card)}.currency"
     unknown = list(unknown_currency(currency, path, custom))
     yield from unknown
     if card.price is None:
