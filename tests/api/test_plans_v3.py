@@ -1,15 +1,23 @@
 """Plans over HTTP v3, and what they and v1 make of each other (catalog sections 1, 3, 6 and 8)."""
 
 from collections.abc import AsyncIterator
+from decimal import Decimal
 from typing import Any
 
 import httpx
 import pytest
 
+from meterhouse.catalog import addons, planaddons, plans
+from meterhouse.catalog.addons import AddonContent, InstanceType
+from meterhouse.catalog.planaddons import NewPlanAddon, PlanAddonContent
+from meterhouse.catalog.plans import PlanContent
+from meterhouse.catalog.ratecards import MeteredEntitlementTemplate
 from meterhouse.kernel.db import Database
 from meterhouse.metering.meters import Meter
-from tests.catalog.conftest import meter
+from tests.catalog.builders import new_addon, new_plan, period, phase, unit_card
+from tests.catalog.conftest import NS, meter
 from tests.catalog.http import client_of
+from tests.fixtures.waiting import waiting
 
 __all__ = ["meter"]
 
@@ -173,6 +181,45 @@ async def test_v1_prices_as_v3_shows_them_survive_a_v3_replacement(
         after = (await client.get(f"{path}/{stored['id']}")).json()
         old, new = (stored["phases"][0], after["phases"][0]) if "phases" in stored else (stored, after)
         assert (new["rateCards"][0], len(new["rateCards"])) == (old["rateCards"][0], 2)
+
+
+def content(shown: dict[str, Any]) -> dict[str, Any]:
+    """Write the replacement that leaves a plan or an add-on of v3 as it is shown."""
+    return {name: shown[name] for name in ("name", "phases", "instance_type", "rate_cards", "labels") if name in shown}
+
+
+async def test_a_replacement_keeps_what_was_written_while_it_waited(db: Database, client: httpx.AsyncClient) -> None:
+    """What v3 does not show is that of the version that is replaced, not of the one that was shown."""
+    template = MeteredEntitlementTemplate(issue_after_reset=Decimal(5), usage_period=period("P1M"))
+    card = unit_card(entitlement_template=template)
+    hidden = {"issue_after_reset_priority": 7, "preserve_overage_at_reset": True}
+    richer = unit_card(entitlement_template=template.model_copy(update=hidden), metadata={"not a label": "x"})
+    async with db.write() as session:
+        plan_id = (await plans.create(session, NS, new_plan(phases=[phase(card)]))).id
+        addon_id = (await addons.create(session, NS, new_addon(card))).id
+        active_id = (await addons.create(session, NS, new_addon(key="active"))).id
+        await addons.publish(session, NS, active_id)
+        given = NewPlanAddon(active_id, "main", name="N", metadata={"a": "b"})
+        assigned = await planaddons.create(session, NS, plan_id, given)
+    paths = [f"{V3}/plans/{plan_id}", f"{V3}/addons/{addon_id}", f"{V3}/plans/{plan_id}/addons/{assigned.id}"]
+    bodies = [content((await client.get(path)).json()) for path in paths]
+    bodies[2]["from_plan_phase"] = "main"
+
+    async with db.write() as session:
+        await plans.update(session, NS, plan_id, PlanContent("Pro", (phase(richer),)))
+        await addons.update(session, NS, addon_id, AddonContent("Extra", InstanceType.SINGLE, (richer,)))
+        metadata = {"a": "b", "not a label": "x"}
+        await planaddons.update(session, NS, plan_id, assigned.id, PlanAddonContent("main", metadata=metadata))
+        replacing = [await waiting(db, client.put(path, json=sent)) for path, sent in zip(paths, bodies, strict=True)]
+    for replacement in replacing:
+        assert (await replacement).status_code == 200
+    async with db.read() as session:
+        sold = await plans.get(session, NS, plan_id)
+        extra = await addons.get(session, NS, addon_id)
+        kept = await planaddons.get(session, NS, plan_id, assigned.id)
+    for after in (sold.phases[0].rate_cards[0], extra.rate_cards[0]):
+        assert (after.entitlement_template, after.metadata) == (richer.entitlement_template, richer.metadata)
+    assert kept.metadata == metadata
 
 
 async def test_v3_members_as_v1_shows_them(client: httpx.AsyncClient, usage: dict[str, Any]) -> None:

@@ -162,7 +162,7 @@ async def get_addon(addon_id: AddonId, session: Read, namespace: Namespace) -> A
 )
 async def update_addon(addon_id: AddonId, body: UpsertAddonRequest, session: Write, namespace: Namespace) -> Addon:
     """Replace the content of a draft. A rate card sent back as it was shown stays as it is."""
-    content = body.to_content(await addons.get(session, namespace, addon_id))
+    content = body.to_content(await addons.locked(session, namespace, addon_id))
     return await _shown(session, await addons.update(session, namespace, addon_id, content))
 
 

@@ -161,6 +161,7 @@ async def update_plan_addon(
     plan_id: PlanId, plan_addon_id: PlanAddonId, body: UpsertPlanAddonRequest, session: Write, namespace: Namespace
 ) -> PlanAddon:
     """Replace what the assignment says. What does not fit is refused."""
+    await plans.locked(session, namespace, plan_id)
     content = body.to_content(await planaddons.get(session, namespace, plan_id, plan_addon_id))
     made = await planaddons.update(session, namespace, plan_id, plan_addon_id, content)
     return (await _shown(session, namespace, plan_id, [made]))[0]

@@ -202,7 +202,7 @@ async def get_plan(plan_id: PlanId, session: Read, namespace: Namespace) -> Bill
 )
 async def update_plan(plan_id: PlanId, body: UpsertPlanRequest, session: Write, namespace: Namespace) -> BillingPlan:
     """Replace the content of a draft or scheduled version. A rate card sent back as it was shown stays as it is."""
-    content = body.to_content(await plans.get(session, namespace, plan_id))
+    content = body.to_content(await plans.locked(session, namespace, plan_id))
     return await _shown(session, await plans.update(session, namespace, plan_id, content))
 
 

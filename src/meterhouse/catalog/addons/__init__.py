@@ -13,6 +13,7 @@ from meterhouse.catalog.addons.service import (
     issues,
     list_addons,
     listed_issues,
+    locked,
     publish,
     update,
 )
@@ -38,6 +39,7 @@ __all__ = [
     "issues",
     "list_addons",
     "listed_issues",
+    "locked",
     "publish",
     "status",
     "update",

@@ -23,6 +23,7 @@ LIFECYCLE = Lifecycle(STORE)
 _NOUN = "add-on"
 
 get = LIFECYCLE.get
+locked = LIFECYCLE.locked
 get_many = LIFECYCLE.get_many
 get_active = LIFECYCLE.get_active
 get_by_id_or_key = LIFECYCLE.get_by_id_or_key

@@ -28,6 +28,7 @@ _NOUN = "plan"
 _EDITABLE = (VersionStatus.DRAFT, VersionStatus.SCHEDULED)
 
 get = LIFECYCLE.get
+locked = LIFECYCLE.locked
 get_active = LIFECYCLE.get_active
 get_by_id_or_key = LIFECYCLE.get_by_id_or_key
 list_plans = LIFECYCLE.listed

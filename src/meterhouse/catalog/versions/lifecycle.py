@@ -110,6 +110,8 @@ class Lifecycle(Generic[V, R]):
     async def locked(self, session: WriteSession, namespace: str, version_id: str) -> V:
         """Return the version of that id with its key locked.
 
+        Whoever makes the new content of a version from what is there asks for it here, before replacing it.
+
         Raises:
             NotFound: there is none.
         """
