@@ -222,6 +222,43 @@ async def test_a_replacement_keeps_what_was_written_while_it_waited(db: Database
     assert kept.metadata == metadata
 
 
+async def test_cards_move_as_they_are(client: httpx.AsyncClient) -> None:
+    price = {"type": "package", "amount": "4", "quantityPerPackage": "250"}
+    template = {"type": "metered", "issueAfterReset": 5, "issueAfterResetPriority": 7, "preserveOverageAtReset": True}
+    card = {**V1_USAGE, "price": price, "metadata": {"not a label": "x"}, "entitlementTemplate": template}
+    dynamic = {**card, "price": {"type": "dynamic", "multiplier": "1.15"}}
+    seats = {"type": "flat_fee", "key": "seats", "name": "Seats", "billingCadence": "P1M"}
+    seats |= {"price": {"type": "flat", "amount": "10"}}
+    phases = [
+        {"key": "a", "name": "A", "duration": "P1M", "rateCards": [card]},
+        {"key": "b", "name": "B", "duration": "P1M", "rateCards": [dynamic]},
+        {"key": "c", "name": "C", "duration": None, "rateCards": [seats]},
+    ]
+    given = {"key": "ws_pro", "name": "Pro", "currency": "USD", "billingCadence": "P1M", "phases": phases}
+    made = (await client.post(f"{V1}/plans", json=given)).json()
+    first, second, third = (phase["rateCards"] for phase in made["phases"])
+    path = f"{V3}/plans/{made['id']}"
+
+    async def cards(**moved: str) -> list[Any]:
+        """Put cards of the phases into others; show all that there is in v1 then."""
+        read = (await client.get(path)).json()
+        holders = {phase["key"]: phase for phase in read["phases"]}
+        last = len(moved) - 1
+        read["phases"] = [
+            stage(*holders[old]["rate_cards"], key=new, **({"duration": "P1M"} if at < last else {}))
+            for at, (new, old) in enumerate(moved.items())
+        ]
+        replaced = await client.put(path, json=content(read))
+        assert replaced.status_code == 200, replaced.text
+        shown = await client.get(f"{V1}/plans/{made['id']}")
+        assert shown.status_code == 200, shown.text
+        return [phase["rateCards"] for phase in shown.json()["phases"]]
+
+    assert await cards(trial="a", b="b", c="c") == [first, second, third]
+    assert await cards(trial="b", b="trial", c="c") == [second, first, third]
+    assert await cards(b="trial", c="c", d="b") == [second, third, first]
+
+
 async def test_v3_members_as_v1_shows_them(client: httpx.AsyncClient, usage: dict[str, Any]) -> None:
     static = {**FLAT, "key": "api_calls", "feature": usage["feature"]}
     made = await create(

@@ -1,6 +1,7 @@
 """v3 plans (catalog section 3)."""
 
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Annotated
 
@@ -19,6 +20,7 @@ from meterhouse.api.wire import Description, Name, Opt, ResourceKey, Ulid, Unsig
 from meterhouse.catalog import planaddons, plans
 from meterhouse.catalog.plans import PlanQuery, PlanStatus
 from meterhouse.catalog.prices import SettlementMode
+from meterhouse.catalog.ratecards import RateCard
 from meterhouse.kernel import clock
 from meterhouse.kernel.conditions import Sort
 from meterhouse.kernel.db import ReadSession
@@ -63,8 +65,8 @@ class BillingPlanPhase(V3Model):
             rate_cards=[BillingRateCard.of(card) for card in phase.rate_cards],
         )
 
-    def to_value(self, replaced: plans.PlanPhase | None) -> plans.PlanPhase:
-        """Read the phase that takes the place of `replaced`."""
+    def to_value(self, replaced: plans.PlanPhase | None, stored: Mapping[str, Sequence[RateCard]]) -> plans.PlanPhase:
+        """Read the phase that takes the place of `replaced`; `stored` has the cards of all phases, by key."""
         cards = {card.key: card for card in replaced.rate_cards} if replaced else {}
         return plans.PlanPhase(
             key=self.key,
@@ -72,7 +74,9 @@ class BillingPlanPhase(V3Model):
             description=self.description,
             metadata=replaced_metadata(self.labels, replaced.metadata if replaced else {}),
             duration=self.duration,
-            rate_cards=tuple(card.to_value(stored=cards.get(card.key)) for card in self.rate_cards),
+            rate_cards=tuple(
+                card.to_value(replaced=cards.get(card.key), others=stored.get(card.key, ())) for card in self.rate_cards
+            ),
         )
 
 
@@ -86,9 +90,13 @@ class UpsertPlanRequest(V3Model):
     phases: list[BillingPlanPhase] = Field(min_length=1, description="In order of time.")
 
     def phase_values(self, replaced: Sequence[plans.PlanPhase] = ()) -> tuple[plans.PlanPhase, ...]:
-        """Read the phases; those of the same keys are replaced."""
-        stored = {phase.key: phase for phase in replaced}
-        return tuple(phase.to_value(stored.get(phase.key)) for phase in self.phases)
+        """Read the phases; those of the same keys are replaced, and cards may come from any of them."""
+        phases = {phase.key: phase for phase in replaced}
+        cards: defaultdict[str, list[RateCard]] = defaultdict(list)
+        for old in replaced:
+            for card in old.rate_cards:
+                cards[card.key].append(card)
+        return tuple(phase.to_value(phases.get(phase.key), cards) for phase in self.phases)
 
     def to_content(self, replaced: plans.Plan) -> plans.PlanContent:
         """Read the content that takes the place of `replaced`."""

@@ -4,6 +4,7 @@ What is shown can be sent back as it is: no member is shown that a request could
 """
 
 import json
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -166,16 +167,25 @@ class BillingRateCard(V3Model):
         """Return what tells two cards apart; no labels are as good as empty ones."""
         return {**self.model_dump(), "labels": self.labels or {}}
 
-    def to_value(self, kind: Kind | None = None, stored: ratecards.RateCard | None = None) -> ratecards.RateCard:
+    def to_value(
+        self,
+        kind: Kind | None = None,
+        replaced: ratecards.RateCard | None = None,
+        others: Sequence[ratecards.RateCard] = (),
+    ) -> ratecards.RateCard:
         """Read a rate card; the catalog adds the key of its feature when it stores the card.
+
+        A stored card that is sent back as it was shown is kept, so that nothing is lost of what v3 does not show.
 
         Args:
             kind: what the card is, by its price when left out.
-            stored: the card that this one replaces. It is kept where it is sent back as it was shown, so that nothing
-                is lost of what v3 does not show.
+            replaced: the card whose place this one takes.
+            others: cards of the key in other places, from which this one may have come.
         """
-        if stored is not None and BillingRateCard.of(stored)._form() == self._form():
-            return stored
+        form = self._form()
+        for one in (*([replaced] if replaced else []), *others):
+            if BillingRateCard.of(one)._form() == form:
+                return one
         price = price_of(
             self.price, payment_term=self.payment_term or PaymentTerm.IN_ARREARS, commitments=self.commitments
         )
@@ -184,7 +194,7 @@ class BillingRateCard(V3Model):
             key=self.key,
             name=self.name,
             description=self.description,
-            metadata=replaced_metadata(self.labels, (stored and stored.metadata) or {}) or None,
+            metadata=replaced_metadata(self.labels, (replaced and replaced.metadata) or {}) or None,
             feature_id=self.feature.id if self.feature else None,
             billing_cadence=self.billing_cadence,
             price=price,
