@@ -192,6 +192,27 @@ async def test_refused_patches(
     assert await shape(client, subscription) == before
 
 
+@pytest.mark.parametrize(("name", "status"), [("", 400), ("x", 200), ("x" * 256, 200), ("x" * 257, 400)])
+async def test_what_is_stored_can_be_shown(client: httpx.AsyncClient, name: str, status: int) -> None:
+    """Otherwise one phase would keep every page of the tenant's subscriptions from being answered."""
+    subscription = (await subscribe(client))["id"]
+    wish = promo("P1M")
+    wish["phase"]["name"] = name
+    answer = await edit(client, subscription, wish, added("promo"))
+    assert answer.status_code == status, answer.text
+    if status == 400:
+        assert [issue["field"] for issue in answer.json()["extensions"]["validationErrors"]] == [
+            "$.customizations[0].phase.name"
+        ]
+    else:
+        shown = (await client.get(f"{PATH}/{subscription}")).json()["phases"]
+        assert [one["name"] for one in shown][-1] == name
+    v3 = "/api/v3/openmeter/subscriptions"
+    assert (await client.get(f"{PATH}/{subscription}")).status_code == 200
+    assert (await client.get(f"{v3}/{subscription}")).status_code == 200
+    assert [one["id"] for one in (await client.get(v3)).json()["data"]] == [subscription]
+
+
 @pytest.mark.parametrize(
     "body",
     [

@@ -223,6 +223,17 @@ async def test_once_and_only_what_is_linked(
     assert [(start.day, end and end.day) for start, end, _ in amounts(bought.subscription)] == [(10, 20), (22, None)]
 
 
+async def test_an_amount_that_cannot_be_shown_is_refused(db: Database, metered: None, subscribe: Subscribe) -> None:
+    template = MeteredEntitlementTemplate(issue_after_reset=Decimal("9e37"), usage_period=period("P1M"))
+    calls = await addon(db, "more_calls", unit_card(price=None, entitlement_template=template))
+    await plan_with(db, [phase(flat("100"))], calls)
+    bought = await buy(db, await subscribe("2025-04-01"), calls, "2025-04-10")
+    with pytest.raises(InvalidInput) as refused:
+        await set_quantity(db, bought, "2025-04-20", 10)
+    (issue,) = refused.value.issues
+    assert issue.field == "$.phases[?(@.key=='main')].itemsByKey.api_calls[1].entitlementTemplate.issueAfterReset"
+
+
 async def test_what_changes_within_a_second_lasts_no_time(db: Database, extra: Addon, subscribe: Subscribe) -> None:
     bought = await buy(db, await subscribe("2025-04-01"), extra, "2025-04-10T00:00:00.200000", 5)
     bought = await set_quantity(db, bought, "2025-04-10T00:00:00.900000", 2)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import func, select, text
+from sqlalchemy.exc import IntegrityError
 
 from meterhouse.catalog import features, plans
 from meterhouse.catalog.prices import SettlementMode
@@ -382,6 +383,28 @@ async def test_the_schema_alone_keeps_subscriptions_apart(db: Database, publish:
     async with db.read() as session:
         assert await session.scalar(select(func.count()).select_from(SubscriptionRow)) == 1
         assert await session.scalar(select(SubscriptionRow.id)) == created.id
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "subscriptions SET name = ''",
+        "subscriptions SET name = repeat('x', 257)",
+        "subscriptions SET description = repeat('x', 1025)",
+        "subscription_phases SET name = ''",
+        "subscription_phases SET key = 'Main phase'",
+        "subscription_items SET key = repeat('x', 65)",
+        """subscription_items SET rate_card = rate_card || '{"name": ""}'""",
+    ],
+)
+async def test_the_schema_alone_keeps_what_answers_cannot_show_out(
+    db: Database, publish: Publish, subscribe: Subscribe, change: str
+) -> None:
+    await publish()
+    await subscribe()
+    async with db.write() as session:
+        with pytest.raises(IntegrityError, match="can_be_shown"):
+            await session.execute(text(f"UPDATE {change}"))
 
 
 async def test_lists(db: Database, publish: Publish, subscribe: Subscribe, customer: Customer) -> None:

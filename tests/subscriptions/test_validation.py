@@ -1,8 +1,12 @@
 """What a schedule may not be (subscriptions section 3)."""
 
 from dataclasses import replace
+from decimal import Decimal
+
+import pytest
 
 from meterhouse.catalog.prices import Discounts, PercentageDiscount
+from meterhouse.catalog.ratecards import MeteredEntitlementTemplate
 from meterhouse.kernel.errors import Issue
 from meterhouse.subscriptions.spec import ItemSpec, SubscriptionSpec, from_plan
 from meterhouse.subscriptions.validation import alignment_issues, feature_issues, schedule_issues
@@ -99,3 +103,13 @@ def test_cadences_stay_inside_the_calendar() -> None:
     assert codes(schedule_issues(spec(flat_card(cadence="P9999Y")))) == [
         ("billing_cadence_invalid_value", f"{TRIAL}.seats[0].billingCadence")
     ]
+
+
+@pytest.mark.parametrize(
+    ("amount", "refused"),
+    [("9" * 38, False), ("1" + "0" * 38, True), ("0." + "0" * 37 + "1", False), ("1." + "0" * 37 + "1", True)],
+)
+def test_an_issued_amount_can_be_shown(amount: str, refused: bool) -> None:
+    template = MeteredEntitlementTemplate(issue_after_reset=Decimal(amount), usage_period=period("P1M"))
+    field = f"{TRIAL}.api_calls[0].entitlementTemplate.issueAfterReset"
+    assert codes(schedule_issues(spec(unit_card(entitlement_template=template)))) == [("", field)] * refused

@@ -15,6 +15,14 @@ from meterhouse.kernel.textranges import only
 _LIVE = text("deleted_at IS NULL")
 ONE_AT_A_TIME = "ex_subscriptions_one_per_customer_at_a_time"
 
+# What answers can show: a single row beyond it would make every list fail that it is in.
+_KEY = "key ~ '^[a-z0-9]+(_[a-z0-9]+)*$' AND char_length(key) <= 64"
+
+
+def _texts(name: str = "name", description: str = "description") -> CheckConstraint:
+    check = f"char_length({name}) BETWEEN 1 AND 256 AND char_length({description}) <= 1024"
+    return CheckConstraint(check, name="texts_can_be_shown")
+
 
 class SubscriptionRow(Timestamps, SoftDelete, Base):
     """A subscription: when it runs, in which currency, and on which billing rhythm."""
@@ -39,6 +47,7 @@ class SubscriptionRow(Timestamps, SoftDelete, Base):
         CheckConstraint("cost_basis_mode IN ('dynamic', 'pinned')", name="cost_basis_mode"),
         CheckConstraint("currency ~ '^[A-Z]{3}$'", name="currency_fiat"),
         CheckConstraint("num_nulls(plan_id, plan_key, plan_version) IN (0, 3)", name="plan_reference_whole"),
+        _texts(),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True, default=new_id)
@@ -72,6 +81,8 @@ class SubscriptionPhaseRow(SoftDelete, Base):
     __table_args__ = (
         Index("uq_subscription_phases_live_key", "subscription_id", "key", unique=True, postgresql_where=_LIVE),
         Index("ix_subscription_phases_subscription_id", "subscription_id"),
+        CheckConstraint(_KEY, name="key_can_be_shown"),
+        _texts(),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True, default=new_id)
@@ -98,6 +109,8 @@ class SubscriptionItemRow(SoftDelete, Base):
         Index("ix_subscription_items_subscription_id", "subscription_id"),
         Index("ix_subscription_items_namespace_feature_key", "namespace", "feature_key", postgresql_where=_LIVE),
         CheckConstraint("version >= 0", name="version_from_zero"),
+        CheckConstraint(_KEY, name="key_can_be_shown"),
+        _texts("rate_card ->> 'name'", "rate_card ->> 'description'"),
         CheckConstraint(
             "rate_card -> 'price' ->> 'type' IS NULL OR rate_card -> 'price' ->> 'type' = 'flat' "
             "OR feature_key IS NOT NULL",

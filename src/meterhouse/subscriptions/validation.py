@@ -6,14 +6,16 @@ from itertools import pairwise
 
 from meterhouse.catalog.cardrules import rate_card_issues
 from meterhouse.catalog.features import Feature
-from meterhouse.catalog.ratecards import RateCard
+from meterhouse.catalog.ratecards import MeteredEntitlementTemplate, RateCard
 from meterhouse.kernel.errors import InvalidInput, Issue
+from meterhouse.kernel.money import plain
 from meterhouse.kernel.reach import HORIZON
 from meterhouse.subscriptions.spec import ItemSpec, PhaseSpec, SubscriptionSpec
 from meterhouse.subscriptions.timeline import item_interval
 
 COMPONENT = "rateCard"
 _LONGEST_CADENCE = HORIZON  # keeps the periods that billing counts out inside what a date can be
+_MOST_DIGITS = 38  # of an issued amount: what answers can show, and add-ons can multiply what a request could say
 
 
 class InvalidSchedule(InvalidInput):
@@ -86,6 +88,11 @@ def card_issues(card: RateCard, path: str) -> Iterator[Issue]:
     if cadence is not None and cadence.approximate_seconds() > _LONGEST_CADENCE.total_seconds():
         message = f"the billing cadence {cadence} is longer than 100 years"
         yield Issue("billing_cadence_invalid_value", message, f"{path}.billingCadence", component=COMPONENT)
+    template = card.entitlement_template
+    issued = template.issue_after_reset if isinstance(template, MeteredEntitlementTemplate) else None
+    if issued is not None and len(plain(issued).lstrip("0").replace(".", "")) > _MOST_DIGITS:
+        message = f"the amount to issue after a reset has more than {_MOST_DIGITS} digits"
+        yield Issue("", message, f"{path}.entitlementTemplate.issueAfterReset", component=COMPONENT)
 
 
 def _history_issues(phase: PhaseSpec, key: str, versions: Sequence[ItemSpec]) -> Iterator[Issue]:

@@ -13,7 +13,7 @@ from meterhouse.api.v1.subscription_schemas import (
     SubscriptionExpanded,
     SubscriptionTiming,
 )
-from meterhouse.api.wire import Counted, Description, Instant, ISODuration, Opt, ResourceKey, V1Model
+from meterhouse.api.wire import Counted, Description, Instant, ISODuration, Name, Opt, ResourceKey, V1Model
 from meterhouse.subscriptions import patches
 from meterhouse.subscriptions.service import Migration, PlanChange, PlanChoice
 from meterhouse.subscriptions.spec import ItemSpec
@@ -59,7 +59,7 @@ class SubscriptionPhaseCreate(V1Model):
     duration: Opt[ISODuration] = Field(None, description="How long it lasts; needed where another phase follows.")
     discounts: Opt[Discounts] = Field(None, description="Accepted and ignored: discounts belong to rate cards.")
     key: ResourceKey
-    name: str
+    name: Name
     description: Opt[Description] = None
 
 
