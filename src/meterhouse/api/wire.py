@@ -12,6 +12,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    GetCoreSchemaHandler,
     PlainSerializer,
     StringConstraints,
     ValidationError,
@@ -19,7 +20,7 @@ from pydantic import (
     model_validator,
 )
 from pydantic.alias_generators import to_camel
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError
 
 from meterhouse.kernel.money import plain
 from meterhouse.kernel.periods import Duration
@@ -53,9 +54,26 @@ def _unstorable(value: object, path: tuple[str | int, ...]) -> Iterator[tuple[tu
             yield from _unstorable(item, (*path, index))
 
 
+def _take_literally(schema: object) -> None:
+    """Let truth values and whole numbers be nothing else: not `"yes"`, `1` or `"3"` (api-conventions section 6)."""
+    if isinstance(schema, dict):
+        if schema.get("type") in ("bool", "int"):
+            schema["strict"] = True
+        schema = list(schema.values())
+    if isinstance(schema, list):
+        for part in schema:
+            _take_literally(part)
+
+
 class _WireModel(BaseModel):
     # False where text may be that of events, which are not kept in Postgres: see V1EventModel.
     checks_text: ClassVar[bool] = True
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        schema = handler(source)
+        _take_literally(schema)
+        return schema
 
     @model_validator(mode="after")
     def _storable(self) -> Self:
@@ -159,6 +177,8 @@ Numeric = Annotated[
 
 
 def _number_from_json(value: object) -> object:
+    if isinstance(value, str | bool):
+        raise ValueError("must be a number")
     # The shortest text of a parsed number is what the client wrote: 12.3 must not become 12.300000000000000710.
     return repr(value) if isinstance(value, float) else value
 
