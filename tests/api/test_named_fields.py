@@ -96,6 +96,37 @@ async def test_refusals_name_the_field(new_world: Any) -> None:
             assert await _fields(world.http, "PUT", path, body) == [field]
 
 
+WRONG_BODIES: list[tuple[str, str, dict[str, Any], str]] = [
+    ("PATCH", "/api/v1/subscriptions/{id}", {"customizations": [], "timing": "x"}, "$.timing"),
+    ("POST", "/api/v1/subscriptions/{id}/cancel", {"timing": {"x": 1}}, "$.timing"),
+    ("POST", "/api/v1/subscriptions/{id}/change", {"plan": {"key": "pro"}}, "$.timing"),
+    ("POST", "/api/v1/subscriptions/{id}/change", {"plan": {"key": "pro"}, "timing": 5}, "$.timing"),
+    ("POST", "/api/v1/subscriptions/{id}/change", {"plan": {}, "timing": "immediate"}, "$.plan.key"),
+    ("POST", "/api/v1/subscriptions/{id}/change", {"timing": "immediate"}, "$.plan"),
+    (
+        "POST",
+        "/api/v1/subscriptions/{id}/change",
+        {"plan": {"key": "pro"}, "timing": "immediate", "name": "n" * 257},
+        "$.name",
+    ),
+    ("POST", "/api/v1/subscriptions", {"plan": {"key": "pro"}, "startingPhase": ""}, "$.startingPhase"),
+    ("POST", "/api/v1/subscriptions", {"customPlan": {}, "timing": ""}, "$.timing"),
+    ("POST", V3 + "/subscriptions/{id}/cancel", {"timing": "x"}, "$.timing"),
+    ("POST", V3 + "/subscriptions/{id}/change", {"timing": None}, "$.timing"),
+]
+
+
+async def test_refusals_of_schemas_name_the_field_alone(new_world: Any) -> None:
+    """Where a member may be one of several things, none of their names is a step to it."""
+    async with new_world() as world:
+        customer, _ = await _made(world)
+        subscription = await world.subscribe(customer)
+        for method, path, body, field in WRONG_BODIES:
+            fields = await _fields(world.http, method, path.format(id=subscription), body)
+            assert fields.count(field) == 1, (path, body, fields)
+            assert not [one for one in fields if "[" in one.replace("[0]", "") or " " in one], fields
+
+
 async def test_digits_of_other_scripts_make_no_duration(new_world: Any) -> None:
     async with new_world() as world:
         assert await _fields(world.http, "POST", "/api/v1/plans", {**PLAN, "billingCadence": "P\u0663M"}) == [

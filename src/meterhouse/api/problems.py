@@ -227,16 +227,19 @@ def _json_path(location: Sequence[str | int]) -> str:
     return "$" + "".join(steps)
 
 
-def _without_tags(location: Sequence[str | int], body: object) -> tuple[str | int, ...]:
-    """Leave out of a body's location what is no part of the body: the names of the union members that were tried."""
+def _without_tags(error: Mapping[str, Any], body: object) -> tuple[str | int, ...]:
+    """Return an error's location without what is no part of the body: the names of the union members that were tried.
+
+    Only a member that is missing is not there and is still meant.
+    """
+    location = error["loc"]
     if not location or location[0] != "body":
         return tuple(location)
     shown: list[str | int] = [location[0]]
     here = body
     for depth, part in enumerate(location[1:], start=2):
         is_there = part in here if isinstance(here, dict) else isinstance(here, list) and part in range(len(here))
-        # The last step may name a member that is missing.
-        if is_there or depth == len(location):
+        if is_there or (error["type"] == "missing" and depth == len(location)):
             shown.append(part)
             here = here[part] if is_there else None  # type: ignore[index]
     return tuple(shown)
@@ -244,8 +247,7 @@ def _without_tags(location: Sequence[str | int], body: object) -> tuple[str | in
 
 def _schema_problem(version: Version, request: Request, error: RequestValidationError) -> Response:
     errors = [
-        {**one, "loc": tuple(_readable(part) for part in _without_tags(one["loc"], error.body))}
-        for one in error.errors()
+        {**one, "loc": tuple(_readable(part) for part in _without_tags(one, error.body))} for one in error.errors()
     ]
     in_path = [one for one in errors if one["loc"] and one["loc"][0] == "path"]
     if version == "v3" and in_path:

@@ -8,8 +8,8 @@ from pydantic import Field
 from meterhouse.api import subscription_purchases as purchases
 from meterhouse.api.deps import Namespace, Read, ServicesDep
 from meterhouse.api.problems import errors
+from meterhouse.api.timing import SubscriptionTiming
 from meterhouse.api.v1.ratecards import RateCard, rate_card_of
-from meterhouse.api.v1.subscription_schemas import SubscriptionTiming
 from meterhouse.api.v1.subscriptions import FAILURES, ONE, SubscriptionId
 from meterhouse.api.v1.versions import AnyUlid
 from meterhouse.api.wire import Description, Instant, Name, Opt, ResourceKey, Ulid, V1Model, V1Resource

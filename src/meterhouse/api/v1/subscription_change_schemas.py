@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from meterhouse.api.timing import SubscriptionTiming
 from meterhouse.api.v1.ratecards import Discounts, RateCard, rate_card_value
 from meterhouse.api.v1.subscription_schemas import (
     CustomPlanInput,
@@ -11,7 +12,6 @@ from meterhouse.api.v1.subscription_schemas import (
     StartingPhase,
     Subscription,
     SubscriptionExpanded,
-    SubscriptionTiming,
 )
 from meterhouse.api.wire import Counted, Description, Instant, ISODuration, Name, Opt, ResourceKey, V1Model
 from meterhouse.subscriptions import patches

@@ -32,7 +32,7 @@ from meterhouse.subscriptions.service import Changed
 router = APIRouter(tags=["Subscriptions"])
 
 SubscriptionChange = Annotated[
-    Annotated[PlanSubscriptionChange, Tag("plan")] | Annotated[CustomSubscriptionChange, Tag("custom")],
+    Annotated[PlanSubscriptionChange, Tag("of a plan")] | Annotated[CustomSubscriptionChange, Tag("of its own")],
     Discriminator(kind_of),
 ]
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints
 
+from meterhouse.api.timing import SubscriptionTiming
 from meterhouse.api.v1.entitlements.schemas import Entitlement
 from meterhouse.api.v1.features import FeatureResource
 from meterhouse.api.v1.plans import Alignment, PlanPhase, ProRatingConfig
@@ -36,8 +37,6 @@ from meterhouse.subscriptions.status import Status, status_of
 from meterhouse.subscriptions.timeline import shown_items, timelines
 from meterhouse.subscriptions.timing import NamedTiming
 from meterhouse.subscriptions.views import CostBasisMode, ItemVersion, PhaseView, SubscriptionView
-
-SubscriptionTiming = NamedTiming | Instant
 
 
 class Period(V1Model):

@@ -57,11 +57,12 @@ SubscriptionId = Annotated[
 
 
 def kind_of(body: Any) -> str:
-    return "custom" if isinstance(body, dict) and "customPlan" in body else "plan"
+    # No names of members: an error's place has the kind in it, which is told from members by not being there.
+    return "of its own" if isinstance(body, dict) and "customPlan" in body else "of a plan"
 
 
 SubscriptionCreate = Annotated[
-    Annotated[PlanSubscriptionCreate, Tag("plan")] | Annotated[CustomSubscriptionCreate, Tag("custom")],
+    Annotated[PlanSubscriptionCreate, Tag("of a plan")] | Annotated[CustomSubscriptionCreate, Tag("of its own")],
     Discriminator(kind_of),
 ]
 

@@ -11,6 +11,7 @@ from meterhouse.api.filters import list_parameters, parse_sort
 from meterhouse.api.labels import Labels, ShownLabels, labels_of, metadata_of
 from meterhouse.api.paging import V3Page, V3Paging
 from meterhouse.api.problems import errors
+from meterhouse.api.timing import SubscriptionTiming
 from meterhouse.api.v3.plan_addons import AddonReference
 from meterhouse.api.v3.ratecards import BillingRateCard
 from meterhouse.api.v3.subscriptions import SubscriptionId
@@ -22,7 +23,6 @@ from meterhouse.subscriptions.addons.instances import Instance, quantity_at
 from meterhouse.subscriptions.addons.purchase import Purchase
 from meterhouse.subscriptions.addons.repository import OLDEST_FIRST, SORT_COLUMNS
 from meterhouse.subscriptions.addons.service import NewPurchase
-from meterhouse.subscriptions.timing import NamedTiming
 
 router = APIRouter(tags=["OpenMeter Subscriptions"])
 
@@ -106,7 +106,7 @@ class CreateSubscriptionAddonRequest(V3Model):
     labels: Opt[Labels] = None
     addon: AddonReference
     quantity: Annotated[int, Field(ge=1)]
-    timing: NamedTiming | Instant = Field(description="From when on: any instant at which the subscription runs.")
+    timing: SubscriptionTiming = Field(description="From when on: any instant at which the subscription runs.")
 
     def to_value(self) -> NewPurchase:
         """Read what is taken."""

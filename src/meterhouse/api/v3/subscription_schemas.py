@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from meterhouse.api.labels import Labels, ShownLabels, labels_of, metadata_of
+from meterhouse.api.timing import SubscriptionTiming
 from meterhouse.api.v3.ratecards import BillingRateCard
 from meterhouse.api.v3.references import ClosedPeriod
 from meterhouse.api.wire import (
@@ -222,7 +223,7 @@ class BillingSubscriptionCreate(_SubscriptionMembers):
 class BillingSubscriptionCancel(V3Model):
     """When a cancellation takes effect."""
 
-    timing: NamedTiming | Instant = Field(
+    timing: SubscriptionTiming = Field(
         NamedTiming.IMMEDIATE, description="Now, at the next billing cycle, or at a boundary of a period or phase."
     )
 
@@ -230,7 +231,7 @@ class BillingSubscriptionCancel(V3Model):
 class BillingSubscriptionChange(_SubscriptionMembers):
     """Another plan in the place of the present one. A customer, where named, must be the subscription's."""
 
-    timing: NamedTiming | Instant = Field(
+    timing: SubscriptionTiming = Field(
         description="Now, at the next billing cycle, or at a boundary of a period or phase."
     )
 
