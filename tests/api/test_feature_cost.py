@@ -240,7 +240,7 @@ async def test_a_feature_shows_the_price_of_its_model(client: httpx.AsyncClient,
         third = (await client.get(path)).json()
         first = (await client.get(f"/api/v1/features/{third['key']}")).json()
         assert ("pricing" in first["unitCost"]) is ("pricing" in third["unit_cost"])
-        assert (await client.patch(path, json={"unit_cost": third["unit_cost"]})).json() == third
+        assert (await client.patch(path, json={"unit_cost": unit_cost})).json()["unit_cost"] == third["unit_cost"]
         return third["unit_cost"].get("pricing")
 
     assert await shown(BY_KIND) == pricing
@@ -249,9 +249,24 @@ async def test_a_feature_shows_the_price_of_its_model(client: httpx.AsyncClient,
     assert await shown({**BY_KIND, "model": "unknown"}) is None
     await priced(client, "o1", currency="EUR")
     assert await shown({**BY_KIND, "model": "o1"}) is None
-    listed = (await client.get(FEATURES)).json()["data"]
-    assert ["pricing" in one["unit_cost"] for one in listed] == [True, True, False, False, False]
-    assert listed[0]["unit_cost"]["pricing"] == pricing
+    # Lists and what was just made tell no prices.
+    listed = (await client.get(FEATURES)).json()["data"] + (await client.get("/api/v1/features")).json()
+    assert [one.get("unit_cost", one.get("unitCost")).get("pricing") for one in listed] == [None] * 10
+    fresh = {"key": "fresh", "name": "Fresh", "meter": {"id": meter.id}, "unit_cost": BY_KIND}
+    assert (await client.post(FEATURES, json=fresh)).json()["unit_cost"] == BY_KIND
+    # v1 passes over what it only shows, v3 refuses it.
+    unit_cost = {"type": "llm", "provider": "openai", "model": "gpt-4o", "tokenType": "input"}
+    priced_cost = {**unit_cost, "pricing": {"inputPerToken": "1", "outputPerToken": "2"}}
+    first = {"key": "first", "name": "First", "meterSlug": meter.key, "unitCost": priced_cost}
+    assert (await client.post("/api/v1/features", json=first)).json()["unitCost"] == unit_cost
+    for method, path, sent in (
+        ("POST", FEATURES, {**fresh, "key": "third", "unit_cost": {**BY_KIND, "pricing": pricing}}),
+        ("PATCH", f"{FEATURES}/{listed[0]['id']}", {"unit_cost": {**BY_KIND, "pricing": pricing}}),
+    ):
+        answer = await client.request(method, path, json=sent)
+        assert answer.status_code == 400
+        (wrong,) = answer.json()["invalid_parameters"]
+        assert wrong["field"].endswith("pricing"), wrong
 
 
 async def test_a_meter_keeps_the_dimensions_that_costs_are_read_from(

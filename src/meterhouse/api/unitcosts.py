@@ -1,7 +1,7 @@
 """What the unit costs of features have in common in v1 and v3; each adds its naming (catalog-extras section 5.1)."""
 
 from dataclasses import asdict
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, RootModel
 
@@ -43,15 +43,18 @@ PRICING = "What the model costs now, where the unit cost or an equality of the f
 
 
 class UnitCostRoot(RootModel[Any]):
-    """One of the kinds of unit cost."""
+    """One of the kinds of unit cost. `Pricing` is how the price of a model is shown with it."""
+
+    Pricing: ClassVar[type[PricingMembers]]
 
     @classmethod
     def of(cls, unit_cost: UnitCost, price: LLMPrice | None = None) -> Self:
         """Show a unit cost, with the price of the model that it names."""
-        members = unit_cost.model_dump()
+        shown = cls.model_validate(unit_cost.model_dump())
         if price is not None:
-            members["pricing"] = asdict(price.pricing)
-        return cls.model_validate(members)
+            # Past the checks of requests, which have no price.
+            shown.root = shown.root.model_copy(update={"pricing": cls.Pricing.model_validate(asdict(price.pricing))})
+        return shown
 
     def to_value(self) -> UnitCost:
         """Read the unit cost."""

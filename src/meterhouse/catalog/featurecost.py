@@ -1,6 +1,6 @@
 """What the usage of a feature cost the seller (catalog-extras section 5)."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Context, Decimal
@@ -263,12 +263,13 @@ def _with_facts(query: MeterQuery, feature: Feature, unit_cost: ManualUnitCost |
 # --- the price of a feature -------------------------------------------------------------------------------------------
 
 
-async def pricing(session: ReadSession, namespace: str, features: Collection[Feature]) -> dict[str, LLMPrice]:
-    """Return by feature id the price in USD of its model now, where the unit cost or a filter names one model."""
-    named = {one.id: model for one in features if (model := _named_model(one)) is not None}
-    prices = await llmcost.resolve(session, namespace, set(named.values()), clock.now())
-    found = {feature_id: prices[model] for feature_id, model in named.items() if model in prices}
-    return {feature_id: price for feature_id, price in found.items() if price.currency == USD}
+async def pricing(session: ReadSession, namespace: str, feature: Feature) -> LLMPrice | None:
+    """Return the price in USD of the feature's model now, where the unit cost or a filter names one."""
+    named = _named_model(feature)
+    if named is None:
+        return None
+    price = (await llmcost.resolve(session, namespace, [named], clock.now())).get(named)
+    return price if price is not None and price.currency == USD else None
 
 
 def _named_model(feature: Feature) -> Model | None:

@@ -1,10 +1,9 @@
 """v1 features (catalog section 2)."""
 
-from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query, Response
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
 from meterhouse.api import fields
 from meterhouse.api.deps import Namespace, Read, ServicesDep, Write
@@ -16,7 +15,6 @@ from meterhouse.catalog import featurecost, features
 from meterhouse.catalog.features import FeatureQuery, NewFeature
 from meterhouse.catalog.llmcost import LLMPrice
 from meterhouse.kernel.conditions import Check, Condition, Operator, Sort
-from meterhouse.kernel.db import ReadSession
 from meterhouse.kernel.pages import Page, PageRequest
 from meterhouse.metering import filters
 from meterhouse.metering.filters import Filter
@@ -32,6 +30,9 @@ FeatureIdOrKey = Annotated[str, Path(alias="featureId", description="The id or t
 
 class FilterString(V1Model):
     """One condition on a text. Exactly one operator is set; `$and` and `$or` combine conditions."""
+
+    # A condition that is passed over would let everything count.
+    model_config = ConfigDict(extra="forbid")
 
     eq: Opt[str] = Field(None, alias="$eq")
     ne: Opt[str] = Field(None, alias="$ne")
@@ -56,7 +57,9 @@ class FilterString(V1Model):
     @classmethod
     def of(cls, condition: Filter) -> "FilterString":
         """Show a condition; an operator that v1 does not know is left out."""
-        return cls.model_validate(_prefixed(condition.to_json()))
+        known = {field.alias for field in cls.model_fields.values()}
+        shown = {name: operand for name, operand in _prefixed(condition.to_json()).items() if name in known}
+        return cls.model_validate(shown)
 
     def to_value(self) -> Filter | None:
         """Read the condition; None filters nothing."""
@@ -86,6 +89,7 @@ class FeatureLLMUnitCost(LLMMembers, V1Model):
 class FeatureUnitCost(UnitCostRoot):
     """What one unit costs the seller."""
 
+    Pricing = FeatureLLMUnitCostPricing
     root: Annotated[FeatureManualUnitCost | FeatureLLMUnitCost, Field(discriminator="type")]
 
 
@@ -167,11 +171,6 @@ class FeatureResource(_FeatureInput):
         )
 
 
-async def _shown(session: ReadSession, namespace: str, found: Sequence[features.Feature]) -> list[FeatureResource]:
-    prices = await featurecost.pricing(session, namespace, found)
-    return [FeatureResource.of(feature, prices.get(feature.id)) for feature in found]
-
-
 @router.post(
     "/api/v1/features",
     operation_id="createFeature",
@@ -182,8 +181,7 @@ async def _shown(session: ReadSession, namespace: str, found: Sequence[features.
 async def create_feature(body: FeatureCreateInputs, session: Write, namespace: Namespace) -> FeatureResource:
     """Create a feature, with a meter to measure its usage or without one."""
     with fields.named(body.field_names()):
-        made = await features.create(session, namespace, body.to_value())
-    return (await _shown(session, namespace, [made]))[0]
+        return FeatureResource.of(await features.create(session, namespace, body.to_value()))
 
 
 @router.get(
@@ -222,7 +220,7 @@ async def list_features(
             limit=request.size if paged else limit,
         ),
     )
-    items = await _shown(session, namespace, found)
+    items = [FeatureResource.of(feature) for feature in found]
     return V1Page.of(Page(found, total, request), items) if paged else items
 
 
@@ -234,7 +232,8 @@ async def list_features(
 )
 async def get_feature(feature_id: FeatureIdOrKey, session: Read, namespace: Namespace) -> FeatureResource:
     """Get a feature that is not archived."""
-    return (await _shown(session, namespace, [await features.get(session, namespace, feature_id)]))[0]
+    feature = await features.get(session, namespace, feature_id)
+    return FeatureResource.of(feature, await featurecost.pricing(session, namespace, feature))
 
 
 @router.delete(

@@ -1,11 +1,10 @@
 """v3 features (catalog section 2)."""
 
 import re
-from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request, Response
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from meterhouse.api.deps import Namespace, Read, ServicesDep, Write
 from meterhouse.api.filters import FieldKind, list_parameters, parse_filters, parse_sort
@@ -127,10 +126,17 @@ class FeatureLLMUnitCost(LLMMembers, V3Model):
 
     pricing: Opt[FeatureLLMUnitCostPricing] = Field(None, description=PRICING, json_schema_extra={"readOnly": True})
 
+    @field_validator("pricing")
+    @classmethod
+    def _read_only(cls, pricing: FeatureLLMUnitCostPricing | None) -> None:
+        if pricing is not None:
+            raise ValueError("is read-only")
+
 
 class FeatureUnitCost(UnitCostRoot):
     """What one unit costs the seller."""
 
+    Pricing = FeatureLLMUnitCostPricing
     root: Annotated[FeatureManualUnitCost | FeatureLLMUnitCost, Field(discriminator="type")]
 
 
@@ -200,13 +206,8 @@ class Feature(V3Model):
         )
 
 
-async def _shown(session: ReadSession, namespace: str, found: Sequence[features.Feature]) -> list[Feature]:
-    prices = await featurecost.pricing(session, namespace, found)
-    return [Feature.of(feature, prices.get(feature.id)) for feature in found]
-
-
-async def _one(session: ReadSession, namespace: str, feature: features.Feature) -> Feature:
-    return (await _shown(session, namespace, [feature]))[0]
+async def _priced(session: ReadSession, namespace: str, feature: features.Feature) -> Feature:
+    return Feature.of(feature, await featurecost.pricing(session, namespace, feature))
 
 
 @router.post(
@@ -218,7 +219,7 @@ async def _one(session: ReadSession, namespace: str, feature: features.Feature) 
 )
 async def create_feature(body: CreateFeatureRequest, session: Write, namespace: Namespace) -> Feature:
     """Create a feature, with a meter to measure its usage or without one."""
-    return await _one(session, namespace, await features.create(session, namespace, body.to_value()))
+    return Feature.of(await features.create(session, namespace, body.to_value()))
 
 
 @router.get(
@@ -237,7 +238,7 @@ async def list_features(request: Request, session: Read, namespace: Namespace, p
         limit=page.size,
     )
     found, total = await features.list_features(session, namespace, query)
-    return V3Page.of(Page(found, total, page), await _shown(session, namespace, found))
+    return V3Page.of(Page(found, total, page), [Feature.of(feature) for feature in found])
 
 
 @router.get(
@@ -248,7 +249,7 @@ async def list_features(request: Request, session: Read, namespace: Namespace, p
 )
 async def get_feature(feature_id: FeatureId, session: Read, namespace: Namespace) -> Feature:
     """Get a feature that is not archived."""
-    return await _one(session, namespace, await features.get(session, namespace, feature_id))
+    return await _priced(session, namespace, await features.get(session, namespace, feature_id))
 
 
 @router.patch(
@@ -262,10 +263,10 @@ async def update_feature(
 ) -> Feature:
     """Replace or clear the unit cost; nothing else about a feature can change."""
     if "unit_cost" not in body.model_fields_set:
-        return await _one(session, namespace, await features.get(session, namespace, feature_id))
+        return await _priced(session, namespace, await features.get(session, namespace, feature_id))
     unit_cost = body.unit_cost.to_value() if body.unit_cost else None
     changed = await features.set_unit_cost(session, namespace, feature_id, unit_cost)
-    return await _one(session, namespace, changed)
+    return await _priced(session, namespace, changed)
 
 
 @router.delete(
