@@ -40,6 +40,21 @@ def _plan(fee: str, unit: str) -> dict[str, Any]:
     }
 
 
+def _with_trial(fee: str, *, paid: str = "paid") -> dict[str, Any]:
+    """A month for nothing, and then a monthly fee in advance in the phase of the key `paid`."""
+
+    def phase(key: str, duration: str | None, price: Any) -> dict[str, Any]:
+        card = {"type": "flat_fee", "key": "seat", "name": "Seat", "billingCadence": "P1M", "price": price}
+        return {"key": key, "name": key, "duration": duration, "rateCards": [card]}
+
+    price = {"type": "flat", "amount": fee, "paymentTerm": "in_advance"}
+    return {
+        "name": "Team",
+        "billingCadence": "P1M",
+        "phases": [phase("trial", "P1M", None), phase(paid, None, price)],
+    }
+
+
 def _lines(side: dict[str, Any]) -> list[tuple[str, str]]:
     return [(line["name"], line["amount"]) for line in side["lines"]]
 
@@ -54,17 +69,20 @@ class Company:
         self.versions: list[str] = []
 
     async def open(self, customers: int) -> None:
-        call = self.world.call
         await self.world.catalog()
-        await self._version({"key": "team", "currency": "USD", **_plan("10", "0.02")})
-        for number in range(customers):
-            customer = await self.world.customer(f"c{number}")
-            body = {"customerId": customer, "plan": {"key": "team"}}
-            self.customers.append(customer)
-            self.subscriptions.append((await call("POST", "/api/v1/subscriptions", body, status=201))["id"])
-        await self._version({"key": "team", "currency": "USD", **_plan("12", "0.03")})
+        await self.version(_plan("10", "0.02"))
+        for _ in range(customers):
+            await self.subscribe()
+        await self.version(_plan("12", "0.03"))
 
-    async def _version(self, body: dict[str, Any]) -> None:
+    async def subscribe(self) -> None:
+        customer = await self.world.customer(f"c{len(self.customers)}")
+        body = {"customerId": customer, "plan": {"key": "team"}}
+        self.customers.append(customer)
+        self.subscriptions.append((await self.world.call("POST", "/api/v1/subscriptions", body, status=201))["id"])
+
+    async def version(self, plan: dict[str, Any]) -> None:
+        body = {"key": "team", "currency": "USD", **plan}
         made = await self.world.call("POST", "/api/v1/plans", body, status=201)
         await self.world.call("POST", f"/api/v1/plans/{made['id']}/publish")
         self.versions.append(made["id"])
@@ -89,6 +107,11 @@ class Company:
         """Version and end of the customer's live subscriptions, by start."""
         found = await self.world.call("GET", f"/api/v1/customers/{customer}/subscriptions", params={"order": "ASC"})
         return [(one["plan"]["version"], one.get("activeTo")) for one in found["items"]]
+
+    async def phases(self, subscription: str) -> dict[str, tuple[str, str | None]]:
+        """Start and end of each phase of a subscription, by key."""
+        found = await self.world.call("GET", f"/api/v1/subscriptions/{subscription}")
+        return {one["key"]: (one["activeFrom"][:10], one.get("activeTo", "open")[:10]) for one in found["phases"]}
 
     async def dump(self) -> Any:
         """Every row of every table but those of migrations and jobs."""
@@ -167,6 +190,81 @@ async def test_a_migration_at_once_ends_fees_and_usage_now(new_world: NewWorld) 
         # 1,000 tokens at the old price, half a month of the new seat, and the new seat of the next month.
         assert billed == Decimal("20") + Decimal("1") + Decimal("12") == Decimal(one["forecast"]["after"]["total"])
         assert one["forecast"]["before"]["total"] == "30"
+
+
+async def test_everybody_goes_on_in_the_phase_that_they_are_in(new_world: NewWorld) -> None:
+    async with new_world() as world:
+        company = Company(world)
+        await company.version(_with_trial("100"))
+        await company.subscribe()
+        world.clock.at = FEBRUARY + timedelta(days=5)
+        await world.settle()
+        await company.subscribe()
+        # 28 days from 15 February: 14 days are half of the first paid month of the first customer.
+        world.clock.at = FEBRUARY + timedelta(days=14)
+        await world.settle()
+        await company.version(_with_trial("150"))
+
+        preview = await company.begin(dry_run=True, timing="immediate")
+        await world.app.worker.drain()
+        paying, trying = (one["forecast"] for one in await company.outcomes(preview))
+        assert _lines(paying["before"]) == [("Seat", "100")]
+        assert _lines(paying["after"]) == [("Seat", "25"), ("Seat", "150")]
+        assert (trying["before"]["total"], trying["after"]["total"]) == ("100", "0")
+
+        migration = await company.begin(timing="immediate")
+        await world.app.worker.drain()
+        paying, trying = (one["next_subscription_id"] for one in await company.outcomes(migration))
+        day = "2025-03-01"
+        assert await company.phases(paying) == {"trial": (day, day), "paid": (day, "open")}
+        # The trial begins anew.
+        assert await company.phases(trying) == {"trial": (day, "2025-04-01"), "paid": ("2025-04-01", "open")}
+        world.clock.at = datetime(2025, 4, 2, tzinfo=UTC)
+        await world.settle()
+        billed = [
+            [
+                (line["invoiceAt"][:10], line["totals"]["total"])
+                for invoice in await world.invoices(customer)
+                for line in invoice["lines"]
+            ]
+            for customer in company.customers
+        ]
+        # Half of what the fee became dearer, then the new fee; after the trial for the days up to the 20th: 19 of 31.
+        assert [sorted(lines) for lines in billed] == [
+            [("2025-02-15", "100"), ("2025-03-01", "25"), ("2025-03-15", "150")],
+            [("2025-04-01", "91.94")],
+        ]
+
+
+async def test_a_phase_that_the_target_lacks_is_named(new_world: NewWorld) -> None:
+    async with new_world() as world:
+        company = Company(world)
+        await company.version(_with_trial("100"))
+        await company.subscribe()
+        world.clock.at = FEBRUARY + timedelta(days=5)
+        await company.subscribe()
+        await company.version(_with_trial("150", paid="full"))
+        refused = await company.begin(status=400, starting_phase="paid")
+        assert "version 2 of plan team has no phase paid" in refused["detail"]
+        assert [one["field"] for one in refused["extensions"]["validationErrors"]] == ["$.starting_phase"]
+
+        for dry_run in (True, False):
+            migration = await company.begin(dry_run=dry_run, timing="immediate")
+            assert "starting_phase" not in migration
+            await world.app.worker.drain()
+            paying, trying = await company.outcomes(migration)
+            assert trying["outcome"] == ("previewed" if dry_run else "migrated")
+            assert paying["failure"]["message"] == (
+                "version 2 of plan team has no phase paid, which runs at the changeover; name a starting phase"
+            )
+        # Nothing keeps those that are left from being sent to a phase by name.
+        migration = await company.begin(timing="immediate", starting_phase="full")
+        assert migration["starting_phase"] == "full"
+        await world.app.worker.drain()
+        (done,) = await company.outcomes(migration)
+        day = "2025-02-20"
+        phases = await company.phases(done["next_subscription_id"])
+        assert phases == {"trial": (day, day), "full": (day, "open")}
 
 
 async def test_what_cannot_be_migrated_is_named_and_does_not_stop_the_others(new_world: NewWorld) -> None:

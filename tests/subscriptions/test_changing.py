@@ -197,6 +197,44 @@ async def test_a_migration_to_the_active_or_a_named_version(
     assert third.annotations == {PREVIOUS: second.id}
 
 
+@pytest.mark.parametrize(
+    ("when", "timing", "phases"),
+    [
+        ("2025-01-20", NOW, {"trial": "2025-01-20", "ramp": "2025-02-20", "full": "2025-04-20"}),
+        ("2025-01-20", NEXT, {"trial": "2025-02-15", "ramp": "2025-02-15", "full": "2025-04-15"}),
+        ("2025-03-01", NOW, {"trial": "2025-03-01", "ramp": "2025-03-01", "full": "2025-05-01"}),
+        ("2025-05-01", NEXT, {"trial": "2025-05-15", "ramp": "2025-05-15", "full": "2025-05-15"}),
+    ],
+)
+async def test_a_migration_can_go_on_in_the_phase_of_the_changeover(
+    db: Database, publish: Publish, subscribe: Subscribe, when: str, timing: Timing, phases: dict[str, str]
+) -> None:
+    """That phase begins anew then, and lasts as long as the new version says; those before it last no time."""
+    plan = [
+        phase(flat_card(price=None), key="trial", duration="P1M"),
+        phase(flat_card(), key="ramp", duration="P2M"),
+        phase(flat_card(), key="full"),
+    ]
+    await publish(*plan)
+    before = await subscribe("2025-01-15")
+    await publish(*plan, when=at("2025-01-16"))
+    after = (await migrate(db, before, when, timing=timing, keeps_phase=True)).next
+    assert {one.key: one.active_from for one in after.phases} == {key: at(start) for key, start in phases.items()}
+
+
+async def test_a_migration_names_the_phase_that_it_cannot_go_on_in(
+    db: Database, publish: Publish, subscribe: Subscribe
+) -> None:
+    await publish(phase(flat_card(price=None), key="trial", duration="P1M"), phase(flat_card(), key="full"))
+    before = await subscribe("2025-01-15")
+    await publish(phase(flat_card(), key="full"), when=at("2025-01-16"))
+    with pytest.raises(InvalidInput, match="version 2 of plan ws_pro has no phase trial"):
+        await migrate(db, before, "2025-01-20", keeps_phase=True)
+    assert await load(db, before) == before
+    changed = await migrate(db, before, "2025-01-20", keeps_phase=True, starting_phase="full")
+    assert [one.key for one in changed.next.phases] == ["full"]
+
+
 async def test_refused_migrations(db: Database, sold: None, publish: Publish, subscribe: Subscribe) -> None:
     before = await subscribe("2025-01-15")
     with clock.frozen(at("2025-01-16")):

@@ -10,7 +10,7 @@ from meterhouse.api.paging import V3Page, V3Paging
 from meterhouse.api.problems import errors
 from meterhouse.api.services import Services
 from meterhouse.api.v3.references import ClosedPeriod
-from meterhouse.api.wire import Counted, Instant, Numeric, Opt, Ulid, V3Model
+from meterhouse.api.wire import Counted, Instant, Numeric, Opt, ResourceKey, Ulid, V3Model
 from meterhouse.billing.planmigrations.service import PlanMigrations
 from meterhouse.billing.planmigrations.values import (
     Forecast,
@@ -47,6 +47,12 @@ class PlanMigrationRequest(V3Model):
         NamedTiming.NEXT_BILLING_CYCLE,
         description="When a subscription changes over: at the end of its billing period, or when its turn comes.",
     )
+    starting_phase: Opt[ResourceKey] = Field(
+        None,
+        description="Key of the phase of the target that every subscription begins with. When absent, each goes on in "
+        "the phase that runs when it changes over, and fails where the target has none of that key. Either way the "
+        "phase begins anew: its whole length counts from the changeover.",
+    )
     dry_run: bool = Field(False, description="Work out what each next invoice would be, and change nothing.")
 
 
@@ -80,6 +86,7 @@ class PlanMigrationAnswer(V3Model):
     source: PlanVersion
     target: PlanVersion
     timing: NamedTiming
+    starting_phase: Opt[ResourceKey] = Field(None, description="Absent where each goes on in its own phase.")
     dry_run: bool
     status: Status
     progress: MigrationProgress
@@ -97,6 +104,7 @@ class PlanMigrationAnswer(V3Model):
             source=PlanVersion.of(migration.source),
             target=PlanVersion.of(migration.target),
             timing=migration.timing,
+            starting_phase=migration.starting_phase,
             dry_run=migration.dry_run,
             status=migration.status,
             progress=MigrationProgress(total=sum(counts.values()), **counts),
@@ -213,7 +221,7 @@ async def create_plan_migration(
     plan_id: PlanId, body: PlanMigrationRequest, session: Write, namespace: Namespace, services: ServicesDep
 ) -> PlanMigrationAnswer:
     """Begin to migrate, and answer before the first subscription does; read the migration to see how far it is."""
-    new = NewPlanMigration(plan_id, body.target_version, body.timing, body.dry_run)
+    new = NewPlanMigration(plan_id, body.target_version, body.timing, body.dry_run, body.starting_phase)
     return PlanMigrationAnswer.of(await _migrations(services).create(session, namespace, new))
 
 

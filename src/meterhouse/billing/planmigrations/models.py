@@ -39,6 +39,7 @@ class PlanMigrationRow(Base):
     target_id: Mapped[str]
     target_version: Mapped[int]
     timing: Mapped[str]
+    starting_phase: Mapped[str | None]
     dry_run: Mapped[bool]
     status: Mapped[str]
     created_at: Mapped[datetime] = mapped_column(default=clock.now)

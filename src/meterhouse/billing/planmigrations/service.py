@@ -51,11 +51,14 @@ class PlanMigrations:
 
         Raises:
             NotFound: there is no such plan version.
-            InvalidInput: the target does not exist, is a draft, or is not a later version.
+            InvalidInput: the target does not exist, is a draft, is not a later version, or lacks the starting phase.
             Conflict: a migration of the version is under way.
         """
         source = await plans.get(session, namespace, new.plan_id)
         target = await _target(session, source, new.target_version)
+        if new.starting_phase is not None and new.starting_phase not in {phase.key for phase in target.phases}:
+            message = f"version {target.version} of plan {target.key} has no phase {new.starting_phase}"
+            raise invalid(message, field="$.starting_phase")
         row = PlanMigrationRow(
             namespace=namespace,
             plan_key=source.key,
@@ -64,6 +67,7 @@ class PlanMigrations:
             target_id=target.id,
             target_version=target.version,
             timing=new.timing.value,
+            starting_phase=new.starting_phase,
             dry_run=new.dry_run,
             status=Status.PENDING.value,
         )
@@ -192,7 +196,12 @@ class PlanMigrations:
                 migration.status, migration.completed_at = Status.COMPLETED.value, clock.now()
 
     async def _migrate(self, session: WriteSession, migration: PlanMigrationRow, subscription_id: str) -> str:
-        wanted = subscriptions.Migration(migration.target_version, NamedTiming(migration.timing))
+        wanted = subscriptions.Migration(
+            migration.target_version,
+            NamedTiming(migration.timing),
+            starting_phase=migration.starting_phase,
+            keeps_phase=True,
+        )
         changed = await subscriptions.migrate(
             session, migration.namespace, subscription_id, wanted, credits_enabled=self._charges.tools.credits_enabled
         )
@@ -237,6 +246,7 @@ async def _migrations(session: ReadSession, rows: Sequence[PlanMigrationRow]) ->
             source=PlanReference(row.plan_id, row.plan_key, row.plan_version),
             target=PlanReference(row.target_id, row.plan_key, row.target_version),
             timing=NamedTiming(row.timing),
+            starting_phase=row.starting_phase,
             dry_run=row.dry_run,
             status=Status(row.status),
             progress=counts[row.id],

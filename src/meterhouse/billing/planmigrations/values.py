@@ -40,12 +40,15 @@ class NewPlanMigration:
         target_version: the version they go to; None means the one that is active now.
         timing: when each of them changes over.
         dry_run: only work out what would change.
+        starting_phase: key of the phase that all of them begin with; None: each goes on in the phase that runs when it
+            changes over.
     """
 
     plan_id: str
     target_version: int | None
     timing: NamedTiming
     dry_run: bool
+    starting_phase: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,7 @@ class PlanMigration:
     source: PlanReference
     target: PlanReference
     timing: NamedTiming
+    starting_phase: str | None
     dry_run: bool
     status: Status
     progress: Mapping[Outcome, int]

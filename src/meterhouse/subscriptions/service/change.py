@@ -20,6 +20,7 @@ from meterhouse.subscriptions.service.create import CustomPlan, NewSubscription,
 from meterhouse.subscriptions.service.read import load, load_row
 from meterhouse.subscriptions.service.update import locked
 from meterhouse.subscriptions.status import Command, require
+from meterhouse.subscriptions.timeline import current_phase
 from meterhouse.subscriptions.timing import NamedTiming, Timing
 from meterhouse.subscriptions.views import CostBasisMode, PlanReference, SubscriptionView
 
@@ -50,12 +51,18 @@ class PlanChange:
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """Which version of its plan a subscription goes on with; None: the active one."""
+    """Which version of its plan a subscription goes on with; None: the active one.
+
+    Attributes:
+        starting_phase: key of the phase to begin with; the phases before it last no time.
+        keeps_phase: without a `starting_phase`, begin with the phase of the key that runs at the changeover.
+    """
 
     version: int | None = None
     timing: Timing = NamedTiming.IMMEDIATE
     billing_anchor: datetime | None = None
     starting_phase: str | None = None
+    keeps_phase: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +85,8 @@ async def change(
         Conflict: the customer has another subscription after it.
     """
     row, view = await locked(session, namespace, subscription_id)
+    require(view, Command.CANCEL, clock.now())
+    end = timing.end_of(view, wanted.timing)
     name, description, metadata = wanted.name, wanted.description, wanted.metadata
     if wanted.keeps_name:
         name, description = name or view.name, description or view.description
@@ -93,7 +102,7 @@ async def change(
         starting_phase=wanted.starting_phase,
         cost_basis_mode=wanted.cost_basis_mode,
     )
-    return await _follow(session, row, view, following, wanted.timing, credits_enabled=credits_enabled)
+    return await _follow(session, row, view, following, end, credits_enabled=credits_enabled)
 
 
 async def migrate(
@@ -104,8 +113,8 @@ async def migrate(
     Raises:
         NotFound: no such subscription or version.
         Forbidden: the subscription is not active.
-        InvalidInput: it has a plan of its own, the version is not a newer one that was published, or the new
-            subscription is not possible; see `create`.
+        InvalidInput: it has a plan of its own, the version is not a newer one that was published or lacks the phase to
+            go on in, or the new subscription is not possible; see `create`.
         Conflict: the customer has another subscription after it.
     """
     row, view = await locked(session, namespace, subscription_id)
@@ -113,6 +122,10 @@ async def migrate(
     if view.plan is None:
         raise invalid("a subscription with a plan of its own has no versions to migrate to", field="$.target_version")
     plan = await migration_target(session, namespace, view.plan, wanted.version)
+    end = timing.end_of(view, wanted.timing)
+    starting_phase = wanted.starting_phase
+    if starting_phase is None and wanted.keeps_phase:
+        starting_phase = _phase_to_keep(view, plan, end)
     sold_as = await plans.get(session, namespace, view.plan.id)
     overridden = view.settlement_mode is not sold_as.settlement_mode
     following = NewSubscription(
@@ -123,10 +136,10 @@ async def migrate(
         metadata=view.metadata,
         settlement_mode=view.settlement_mode if overridden else None,
         billing_anchor=wanted.billing_anchor,
-        starting_phase=wanted.starting_phase,
+        starting_phase=starting_phase,
         cost_basis_mode=view.cost_basis_mode,
     )
-    return await _follow(session, row, view, following, wanted.timing, credits_enabled=credits_enabled)
+    return await _follow(session, row, view, following, end, credits_enabled=credits_enabled)
 
 
 async def migration_target(session: ReadSession, namespace: str, current: PlanReference, version: int | None) -> Plan:
@@ -148,6 +161,16 @@ async def migration_target(session: ReadSession, namespace: str, current: PlanRe
     return plan
 
 
+def _phase_to_keep(view: SubscriptionView, plan: Plan, at: datetime) -> str:
+    """Return the key of the phase that runs at `at`, which the plan must have."""
+    phase = current_phase(view, at)
+    assert phase is not None  # an active subscription began with its first phase
+    if phase.key not in {one.key for one in plan.phases}:
+        message = f"version {plan.version} of plan {plan.key} has no phase {phase.key}"
+        raise invalid(f"{message}, which runs at the changeover; name a starting phase", field="$.starting_phase")
+    return phase.key
+
+
 async def _version(session: ReadSession, namespace: str, key: str, version: int | None) -> Plan:
     if version is None:
         try:
@@ -165,12 +188,10 @@ async def _follow(
     row: SubscriptionRow,
     view: SubscriptionView,
     following: NewSubscription,
-    timing_: Timing,
+    end: datetime,
     *,
     credits_enabled: bool,
 ) -> Changed:
-    require(view, Command.CANCEL, clock.now())
-    end = timing.end_of(view, timing_)
     dropped = await purchases.giving(session, row.namespace, row.id, since=end)
     if dropped:
         log.info("add-ons end with their subscription", subscription=row.id, addons=dropped)
