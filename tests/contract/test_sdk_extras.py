@@ -81,7 +81,8 @@ def test_a_feature_of_a_language_model(client: Client, server: Server) -> None:
             },
         )
     )
-    assert made.unit_cost["pricing"]["outputPerToken"] == "0.00001"
+    assert "pricing" not in made.unit_cost
+    assert client.features.get("sdk_llm_tokens").unit_cost["pricing"]["outputPerToken"] == "0.00001"
     override = {
         "provider": "openai",
         "model_id": "gpt-4o",
