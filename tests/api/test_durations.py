@@ -7,6 +7,7 @@ import httpx
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
+from meterhouse.api.v1.entitlements.parts import Interval
 from meterhouse.api.wire import ISODuration, UnsignedDuration
 from meterhouse.kernel.db import Database
 from tests.catalog.http import client_of
@@ -23,8 +24,9 @@ Place = Callable[[str], tuple[str, dict[str, Any]]]
     "text", [*UNFIT, "P1M-1DT1H", "P\u0661M", "P", "PT", "P1.5M", "-P101Y", "P-101Y", ""], ids=lambda text: text[:20]
 )
 def test_durations_that_nothing_can_last(text: str) -> None:
-    with pytest.raises(ValidationError):
-        TypeAdapter(ISODuration).validate_python(text)
+    for kind in (ISODuration, Interval):
+        with pytest.raises(ValidationError):
+            TypeAdapter(kind).validate_python(text)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, PlainSerializer, StringConstraints, WithJsonSchema
 
-from meterhouse.api.wire import Instant, ISODuration, JSONNumber, Opt, V1Model
+from meterhouse.api.wire import Instant, ISODuration, JSONNumber, Opt, V1Model, duration_from_text
 from meterhouse.entitlements.access import Value
 from meterhouse.entitlements.burndown import Segment
 from meterhouse.entitlements.entitlement import NewRecurrence
@@ -29,11 +29,7 @@ def _interval(value: object) -> object:
     if not isinstance(value, str):
         return value
     named = NAMED_INTERVALS.get(value.upper())
-    if named is not None:
-        return named
-    if not value.isascii():  # digits of other scripts are digits to Python
-        raise ValueError(f"invalid interval: {value!r}")
-    return Duration.parse(value)
+    return duration_from_text(value) if named is None else named
 
 
 def _named(interval: Duration) -> str:
