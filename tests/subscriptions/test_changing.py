@@ -16,6 +16,7 @@ from meterhouse.subscriptions.service import Changed, Migration, PlanChange, Pla
 from meterhouse.subscriptions.timing import NamedTiming, Timing
 from meterhouse.subscriptions.views import SubscriptionView
 from tests.catalog.builders import flat_card, new_plan, phase
+from tests.fixtures.ticking import ticking
 from tests.subscriptions.conftest import NS, Publish, Subscribe, at
 from tests.subscriptions.test_subscriptions import cancel, custom_plan, delete, load
 
@@ -37,7 +38,7 @@ async def migrate(db: Database, view: SubscriptionView, when: str, version: int 
 
 
 async def restore(db: Database, view: SubscriptionView, when: str) -> Restored:
-    with clock.frozen(at(when)):
+    with ticking(at(when)):
         async with db.write() as session:
             return await service.restore(session, NS, view.id)
 
@@ -149,6 +150,9 @@ async def test_a_restored_subscription_runs_on(db: Database, sold: None, subscri
     assert restored.subscription.phases == before.phases
     with pytest.raises(NotFound):
         await load(db, changed.next)
+    async with db.read() as session:
+        kept = await service.load(session, NS, changed.next.id, include_deleted=True)
+    assert kept.phases == changed.next.phases
     with pytest.raises(Forbidden, match="transition continue in state active"):
         await restore(db, before, "2025-01-22")
 

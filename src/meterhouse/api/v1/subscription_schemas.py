@@ -83,7 +83,7 @@ class _SubscriptionMembers(V1Resource):
     settlement_mode: SettlementMode
 
 
-def _members(view: SubscriptionView) -> dict[str, Any]:
+def _members(view: SubscriptionView, now: datetime) -> dict[str, Any]:
     return {
         "id": view.id,
         "name": view.name,
@@ -95,7 +95,7 @@ def _members(view: SubscriptionView) -> dict[str, Any]:
         "annotations": dict(view.annotations) or None,
         "active_from": view.active_from,
         "active_to": view.active_to,
-        "status": status_of(view, clock.now()),
+        "status": status_of(view, now),
         "customer_id": view.customer_id,
         "plan": view.plan and PlanReference.model_validate(view.plan),
         "currency": view.currency,
@@ -115,7 +115,7 @@ class Subscription(_SubscriptionMembers):
     @classmethod
     def of(cls, view: SubscriptionView) -> "Subscription":
         """Show a subscription."""
-        return cls(**_members(view), alignment=Alignment(billables_must_align=True))
+        return cls(**_members(view, clock.now()), alignment=Alignment(billables_must_align=True))
 
 
 class SubscriptionAlignment(V1Model):
@@ -206,8 +206,10 @@ class SubscriptionPhaseExpanded(V1Resource):
     item_timelines: dict[str, list[SubscriptionItem]] = Field(description="All versions of each item, by its key.")
 
     @classmethod
-    def of(cls, view: SubscriptionView, phase: PhaseView, included: Included) -> "SubscriptionPhaseExpanded":
-        """Show a phase of a subscription."""
+    def of(
+        cls, view: SubscriptionView, phase: PhaseView, included: Included, now: datetime
+    ) -> "SubscriptionPhaseExpanded":
+        """Show a phase of a subscription as it is at `now`."""
         made = made_at(phase.id)
         return cls(
             id=phase.id,
@@ -219,7 +221,7 @@ class SubscriptionPhaseExpanded(V1Resource):
             key=phase.key,
             active_from=phase.active_from,
             active_to=phase.active_to,
-            items=[SubscriptionItem.of(item, included) for item in shown_items(view, phase, clock.now())],
+            items=[SubscriptionItem.of(item, included) for item in shown_items(view, phase, now)],
             item_timelines={
                 key: [SubscriptionItem.of(item, included) for item in versions]
                 for key, versions in timelines(phase).items()
@@ -236,13 +238,14 @@ class SubscriptionExpanded(_SubscriptionMembers):
     @classmethod
     def of(cls, view: SubscriptionView, included: Included) -> "SubscriptionExpanded":
         """Show a subscription."""
-        period = aligned_period(view, clock.now())
+        now = clock.now()
+        period = aligned_period(view, now)
         return cls(
-            **_members(view),
+            **_members(view, now),
             alignment=SubscriptionAlignment(
                 current_aligned_billing_period=period and Period.of(period),
             ),
-            phases=[SubscriptionPhaseExpanded.of(view, phase, included) for phase in view.phases],
+            phases=[SubscriptionPhaseExpanded.of(view, phase, included, now) for phase in view.phases],
         )
 
 

@@ -1,5 +1,6 @@
 """The v3 schemas of subscriptions."""
 
+from datetime import datetime
 from typing import Literal
 
 from pydantic import Field
@@ -67,8 +68,8 @@ class BillingSubscriptionPhase(V3Model):
     items: list[BillingSubscriptionItem]
 
     @classmethod
-    def of(cls, view: SubscriptionView, phase: PhaseView) -> "BillingSubscriptionPhase":
-        """Show a phase of a subscription."""
+    def of(cls, view: SubscriptionView, phase: PhaseView, now: datetime) -> "BillingSubscriptionPhase":
+        """Show a phase of a subscription as it is at `now`."""
         # Rows of phases are written once, so the id knows when.
         made = made_at(phase.id)
         return cls(
@@ -81,7 +82,7 @@ class BillingSubscriptionPhase(V3Model):
             key=phase.key,
             active_from=phase.active_from,
             active_to=phase.active_to,
-            items=[BillingSubscriptionItem.of(item) for item in shown_items(view, phase, clock.now())],
+            items=[BillingSubscriptionItem.of(item) for item in shown_items(view, phase, now)],
         )
 
 
@@ -165,7 +166,7 @@ class BillingSubscription(V3Model):
             settlement_mode=view.settlement_mode,
             cost_basis_mode=view.cost_basis_mode,
             current_period=period and ClosedPeriod.of(period),
-            phases=[BillingSubscriptionPhase.of(view, phase) for phase in view.phases],
+            phases=[BillingSubscriptionPhase.of(view, phase, now) for phase in view.phases],
         )
 
 

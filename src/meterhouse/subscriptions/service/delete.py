@@ -1,5 +1,7 @@
 """Deleting a subscription that has not started (subscriptions section 8)."""
 
+from datetime import datetime
+
 from meterhouse.kernel import clock
 from meterhouse.kernel.db import WriteSession
 from meterhouse.subscriptions import access, links, repository
@@ -16,15 +18,19 @@ async def delete(session: WriteSession, namespace: str, subscription_id: str) ->
         Forbidden: it has started.
     """
     row, view = await locked(session, namespace, subscription_id)
-    require(view, Command.DELETE, clock.now())
-    await remove(session, row)
+    now = clock.now()
+    require(view, Command.DELETE, now)
+    await remove(session, row, now)
 
 
-async def remove(session: WriteSession, row: SubscriptionRow) -> None:
-    """Delete a subscription of a locked customer, whatever its status."""
-    await repository.delete_schedule(session, row.id, clock.now())
+async def remove(session: WriteSession, row: SubscriptionRow, now: datetime) -> None:
+    """Delete a subscription of a locked customer, whatever its status.
+
+    All of it at the same `now`: by that the schedule is found that it had.
+    """
+    await repository.delete_schedule(session, row.id, now)
     await links.unlink(session, row)
     row.touch()
-    row.deleted_at = clock.now()
+    row.deleted_at = now
     await session.flush()
     await access.follow(session, (await repository.views(session, [row]))[0])

@@ -36,5 +36,5 @@ async def restore(session: WriteSession, namespace: str, subscription_id: str) -
     for follower in followers:
         require(follower, Command.DELETE, now)
     for other in others:
-        await remove(session, other)
+        await remove(session, other, now)
     return Restored(await end_at(session, row, None), tuple(followers))
