@@ -242,6 +242,16 @@ async def test_what_changes_within_a_second_lasts_no_time(db: Database, extra: A
     assert [amount for _, _, amount in amounts(bought.subscription)] == ["100", "160"]
 
 
+async def test_a_quantity_that_begins_within_a_second_gives_way_to_the_next(
+    db: Database, extra: Addon, subscribe: Subscribe
+) -> None:
+    bought = await buy(db, await subscribe("2025-04-01T00:00:00.5"), extra, "2025-04-10", 5, LATER)
+    bought = await set_quantity(db, bought, "2025-05-01T00:00:00.9", 2)
+    boundary = at("2025-05-01T00:00:00.5")
+    assert bought.timeline == (Instance(boundary, boundary, 5), Instance(boundary, None, 2))
+    assert [amount for _, _, amount in amounts(bought.subscription)] == ["100", "160"]
+
+
 async def test_an_addon_that_no_longer_fits_is_refused(db: Database, extra: Addon, subscribe: Subscribe) -> None:
     """An edit between the sale and the purchase may have made the item one that nothing can be added to."""
     plain = await subscribe("2025-04-01")

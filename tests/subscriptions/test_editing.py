@@ -240,6 +240,26 @@ async def test_what_is_replaced_within_its_second_lasts_no_time(
     ]
 
 
+@pytest.mark.parametrize("moment", ["2025-05-01T00:00:00.5", "2025-05-01T00:00:00.9"])
+async def test_a_version_that_begins_within_a_second_runs_from_then_on(
+    db: Database, publish: Publish, subscribe: Subscribe, moment: str
+) -> None:
+    """What begins at a boundary inside the second of an edit is no plan any more."""
+    await publish(phase(flat_card(), unit_card()))
+    created = await subscribe("2025-04-01T00:00:00.5")
+    boundary = at("2025-05-01T00:00:00.5")
+    planned = await edit(db, created, "2025-04-15", add(DEARER), timing=NEXT)
+    begun = timeline(planned.phases[0])
+    assert begun == [(created.active_from, boundary), (boundary, None)]
+    unscheduled = await edit(db, created, moment, UnscheduleEdit())
+    assert timeline(unscheduled.phases[0]) == begun
+    replaced = await edit(db, created, moment, add(flat_card()))
+    assert timeline(replaced.phases[0]) == [(created.active_from, boundary), (boundary, boundary), (boundary, None)]
+    removed = await edit(db, created, moment, RemoveItem("main", "seats"))
+    assert timeline(removed.phases[0])[1:] == [(boundary, boundary), (boundary, boundary)]
+    assert (await cancel(db, created, moment, NamedTiming.IMMEDIATE)).active_to == boundary
+
+
 async def test_edits_that_meet_follow_each_other(db: Database, publish: Publish, subscribe: Subscribe) -> None:
     await publish(phase(flat_card()))
     created = await subscribe("2025-04-01")

@@ -96,10 +96,13 @@ def of_quantity(view: SubscriptionView, timing: Timing) -> datetime:
 
 
 def _second_of(view: SubscriptionView, at: datetime) -> datetime:
-    """Return when the second of `at` began, or the phase that runs then where it began within it.
+    """Return when the second of `at` began, or what began last within it: the phase, or a version of an item of it.
 
     Billing counts in whole seconds and owes a fee for each version of an item that lasted at all. So what ends
     within the second of its beginning lasts no time, instead of costing a whole fee.
     """
     phase = current_phase(view, at)
-    return whole_seconds(at) if phase is None else max(whole_seconds(at), phase.active_from)
+    if phase is None:
+        return whole_seconds(at)
+    begun = [item.active_from for item in phase.items if item.active_from <= at]
+    return max(whole_seconds(at), phase.active_from, *begun)
