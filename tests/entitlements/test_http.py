@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from meterhouse.metering import meters
+from meterhouse.metering.meter import MeterUpdate
 from tests.api.answers import Documents
-from tests.entitlements.conftest import Tenant, at
+from tests.entitlements.conftest import NS, Tenant, at
 
 METERED = {
     "type": "metered",
@@ -330,21 +332,27 @@ async def test_what_an_entitlement_keeps(tenant: Tenant) -> None:
     await tenant.call("GET", "/api/v1/customers/nobody/access", status=404)
 
 
-async def test_a_meter_without_a_dimension_that_the_feature_filters_by(tenant: Tenant) -> None:
-    dimensions = {"groupBy": {"zone": "$.zone"}}
-    await tenant.call("PUT", "/api/v1/meters/api_calls", dimensions)
+async def test_the_dimensions_that_an_entitlement_is_measured_by(tenant: Tenant) -> None:
+    path = "/api/v1/meters/api_calls"
+    await tenant.call("PUT", path, {"groupBy": {"zone": "$.zone", "kind": "$.kind"}})
     await tenant.call("DELETE", "/api/v1/features/api_calls", status=204)
     filtered = {"key": "api_calls", "name": "Calls", "meterSlug": "api_calls", "meterGroupByFilters": {"zone": "north"}}
     await tenant.call("POST", "/api/v1/features", filtered, status=201)
-    await tenant.call("POST", "", METERED, status=201)
-    await tenant.call("PUT", "/api/v1/meters/api_calls", {}, status=409)
-    assert (await tenant.call("GET", "/api_calls/value"))["usage"] == 0
-    # An entitlement outlives the life of its feature, which alone keeps the dimension.
+    made = await tenant.call("POST", "", METERED, status=201)
+    # An entitlement outlives the life of its feature.
     await tenant.call("DELETE", "/api/v1/features/api_calls", status=204)
-    await tenant.call("PUT", "/api/v1/meters/api_calls", {})
+    await tenant.call("PUT", path, {"groupBy": {"kind": "$.kind"}}, status=409)
+    await tenant.call("PUT", path, {"groupBy": {"zone": "$.zone"}})
+    assert (await tenant.call("GET", "/api_calls/value"))["usage"] == 0
+    # However it came to be, what is missing is said.
+    async with tenant.house.db.write() as session:
+        meter = await meters.find_by_key(session, NS, "api_calls")
+        assert meter is not None
+        await meters.update(session, NS, meter.id, MeterUpdate())
     tenant.clock.at += timedelta(hours=1)
     problem = await tenant.call("GET", "/api_calls/value", status=400)
     assert "no dimension zone" in problem["detail"]
+    await tenant.call("DELETE", f"/{made['id']}", status=204)
 
 
 async def test_other_customers_entitlements_are_not_found(tenant: Tenant) -> None:

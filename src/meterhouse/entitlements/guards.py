@@ -35,11 +35,9 @@ async def keep_meter(session: ReadSession, meter: Meter, removed: frozenset[str]
     """Guard a meter (`metering.meters.Guard`) that measures somebody's usage now; `removed` as there.
 
     Raises:
-        Conflict: an entitlement of a live customer that holds now needs the meter.
+        Conflict: an entitlement of a live customer that holds now needs what goes away; its feature may be archived.
     """
-    if removed is not None:
-        return  # features keep the dimensions that they filter by
-    row = await repository.measured_by(session, meter.namespace, meter.id, clock.now())
+    row = await repository.measured_by(session, meter.namespace, meter.id, removed, clock.now())
     if row is not None:
         raise Conflict(f"meter {meter.key} measures entitlement {row.id}")
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import TypeVar
 
 from sqlalchemy import ColumnElement, any_, bindparam, delete, func, or_, select, update
-from sqlalchemy.dialects.postgresql import ARRAY, insert
+from sqlalchemy.dialects.postgresql import ARRAY, array, insert
 from sqlalchemy.orm import InstrumentedAttribute
 from sqlalchemy.types import String
 
@@ -163,8 +163,13 @@ async def _stretch(
     return (await session.scalars(query)).all(), total
 
 
-async def measured_by(session: ReadSession, namespace: str, meter_id: str, at: datetime) -> EntitlementRow | None:
-    """Return an entitlement of a live customer that holds at `at` and is measured by the meter."""
+async def measured_by(
+    session: ReadSession, namespace: str, meter_id: str, dimensions: Collection[str] | None, at: datetime
+) -> EntitlementRow | None:
+    """Return an entitlement of a live customer that holds at `at` and is measured by the meter.
+
+    With `dimensions` only one that is measured by values of any of them.
+    """
     query = (
         select(EntitlementRow)
         .join(FeatureRow, FeatureRow.id == EntitlementRow.feature_id)
@@ -175,6 +180,8 @@ async def measured_by(session: ReadSession, namespace: str, meter_id: str, at: d
             CustomerRow.deleted_at.is_(None),
         )
     )
+    if dimensions is not None:
+        query = query.where(FeatureRow.meter_filters.has_any(array(sorted(dimensions), type_=String)))
     return await session.scalar(query.order_by(EntitlementRow.id).limit(1))
 
 

@@ -64,13 +64,16 @@ async def find_by_key(session: ReadSession, namespace: str, key: str) -> Meter |
     return await repository.by_key(session, namespace, key)
 
 
-async def held(session: WriteSession, namespace: str, meter_id: str) -> Meter:
+async def held(session: WriteSession, namespace: str, meter_id: str, *, to_change: bool = False) -> Meter:
     """Return a meter by id, deleted or not, and keep it from being changed or deleted meanwhile; without its slots.
+
+    Args:
+        to_change: for whoever is about to change it by what it is.
 
     Raises:
         NotFound: no meter has the id.
     """
-    row = await repository.locked_row(session, namespace, meter_id, shared=True)
+    row = await repository.locked_row(session, namespace, meter_id, shared=not to_change)
     return _found(None if row is None else repository.to_meter(row, ()), meter_id)
 
 

@@ -188,11 +188,12 @@ async def update_meter(
     meter_id: MeterId, body: UpdateMeterRequest, session: Write, namespace: Namespace, services: ServicesDep
 ) -> Meter:
     """Change the name, description, labels or dimensions. New dimensions hold for stored events too."""
+    stored = await meters.held(session, namespace, meter_id, to_change=True)
     changed = await meters.update(
         session,
         namespace,
         meter_id,
-        body.to_value(await meters.get(session, namespace, meter_id)),
+        body.to_value(stored),
         guards=services.meter_guards,
         reserved_event_types=services.reserved_event_types,
     )

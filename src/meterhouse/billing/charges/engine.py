@@ -16,7 +16,7 @@ from meterhouse.billing.ports import Billability, LineProjection, LineRef, NotBi
 from meterhouse.credits import invoiced
 from meterhouse.kernel import clock
 from meterhouse.kernel.db import ReadSession, WriteSession
-from meterhouse.kernel.errors import DomainError
+from meterhouse.kernel.errors import DomainError, InvalidInput
 from meterhouse.kernel.money import ZERO
 from meterhouse.metering.meters import Aggregation
 
@@ -60,7 +60,7 @@ async def preview(session: ReadSession, tools: Tools, line: LineRef) -> LineProj
     charge = await read(session, line.charge_id, line.namespace)
     try:
         return projections.of_value(await _previewed(session, tools, charge, line))
-    except BillingError as error:
+    except InvalidInput as error:
         # One line that cannot be rated must not hide the others of the customer.
         log.warning("gathering line cannot be rated", charge_id=charge.id, error=error.message)
         return projections.unrated(error.message)
