@@ -13,7 +13,7 @@ from meterhouse.api.problems import errors
 from meterhouse.api.v3.customers import Address
 from meterhouse.api.v3.invoices.schemas import BillingAppReference, BillingPartyAddresses
 from meterhouse.api.v3.prices import BillingTaxConfig
-from meterhouse.api.wire import Description, ExternalKey, Instant, Interval, ISODuration, Name, Opt, Ulid, V3Model
+from meterhouse.api.wire import Description, ExternalKey, Instant, Interval, Name, Opt, Ulid, UnsignedDuration, V3Model
 from meterhouse.billing.profiles import AppChoice, Profile, ProfileInput, Supplier, Workflow
 from meterhouse.billing.profiles.values import Alignment, ProrationMode
 from meterhouse.customers import customer
@@ -100,7 +100,7 @@ class BillingWorkflowCollectionSettings(V3Model):
     """How usage is collected."""
 
     alignment: BillingWorkflowCollectionAlignment = BillingWorkflowCollectionAlignmentSubscription(type="subscription")
-    interval: ISODuration = Field(
+    interval: UnsignedDuration = Field(
         _DEFAULTS.collection_interval,
         description="How long after a period's end usage that is stored late still counts.",
     )
@@ -110,7 +110,9 @@ class BillingWorkflowInvoicingSettings(V3Model):
     """How invoices go their way."""
 
     auto_advance: bool = Field(_DEFAULTS.auto_advance, description="Without it a draft waits for approval.")
-    draft_period: ISODuration = Field(_DEFAULTS.draft_period, description="How long a draft waits before it goes on.")
+    draft_period: UnsignedDuration = Field(
+        _DEFAULTS.draft_period, description="How long a draft waits before it goes on."
+    )
     progressive_billing: bool = Field(
         _DEFAULTS.progressive_billing, description="Whether part of an unfinished period can be billed."
     )
@@ -127,7 +129,9 @@ class BillingWorkflowPaymentSendInvoiceSettings(V3Model):
     """The customer pays the invoice."""
 
     collection_method: Literal["send_invoice"]
-    due_after: ISODuration = Field(_DEFAULTS.due_after, description="From the issue of an invoice to its due date.")
+    due_after: UnsignedDuration = Field(
+        _DEFAULTS.due_after, description="From the issue of an invoice to its due date."
+    )
 
 
 BillingWorkflowPaymentSettings = Annotated[

@@ -13,12 +13,12 @@ from meterhouse.api.wire import (
     Description,
     ExternalKey,
     Instant,
-    ISODuration,
     Name,
     Numeric,
     Opt,
     ResourceKey,
     Ulid,
+    UnsignedDuration,
     V3Model,
 )
 from meterhouse.credits import grants
@@ -77,7 +77,9 @@ class CreateCreditGrantRequest(V3Model):
     filters: Opt[CreateCreditGrantFilters] = None
     priority: Priority = DEFAULT_PRIORITY
     effective_at: Opt[Instant] = Field(None, description="From when the credit counts; now when left out.")
-    expires_after: Opt[ISODuration] = Field(None, description="How long it counts from then; for ever when left out.")
+    expires_after: Opt[UnsignedDuration] = Field(
+        None, description="How long it counts from then; for ever when left out."
+    )
     key: Opt[ExternalKey] = Field(
         None, description="Guards against making a grant twice: unique among the customer's grants."
     )

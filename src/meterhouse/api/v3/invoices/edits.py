@@ -10,7 +10,7 @@ from meterhouse.api.v3.invoices.lines import BillingRateCardTaxConfig
 from meterhouse.api.v3.invoices.schemas import BillingPartyAddresses, BillingPartyTaxIdentity
 from meterhouse.api.v3.prices import BillingPrice, BillingRateCardDiscounts, discounts_of, price_of, shown
 from meterhouse.api.v3.references import ClosedPeriod
-from meterhouse.api.wire import Description, ExternalKey, ISODuration, Name, Opt, ResourceKey, Ulid, V3Model
+from meterhouse.api.wire import Description, ExternalKey, Name, Opt, ResourceKey, Ulid, UnsignedDuration, V3Model
 from meterhouse.billing.invoices.inputs import InvoiceEdit, LineInput, WorkflowEdit
 from meterhouse.billing.invoices.snapshots import Party, PartyAddress
 from meterhouse.billing.invoices.views import InvoiceView, LineView
@@ -43,7 +43,7 @@ class UpdateInvoiceWorkflowInvoicingSettings(V3Model):
     """How the invoice goes its way."""
 
     auto_advance: bool = True
-    draft_period: ISODuration = Duration()
+    draft_period: UnsignedDuration = Duration()
 
 
 class UpdatePaymentChargeAutomatically(V3Model):
@@ -56,7 +56,7 @@ class UpdatePaymentSendInvoice(V3Model):
     """The customer pays the invoice."""
 
     collection_method: Literal["send_invoice"]
-    due_after: ISODuration = Duration(days=30)
+    due_after: UnsignedDuration = Duration(days=30)
 
 
 class UpdateInvoiceWorkflow(V3Model):

@@ -8,7 +8,7 @@ from meterhouse.api.labels import ShownLabels, labels_of
 from meterhouse.api.v3.customers import Address, BillingCustomerUsageAttribution
 from meterhouse.api.v3.invoices.lines import BillingInvoiceLine
 from meterhouse.api.v3.references import BillingTotals, ClosedPeriod
-from meterhouse.api.wire import CurrencyCode, Instant, ISODuration, Opt, Ulid, V3Model
+from meterhouse.api.wire import CurrencyCode, Instant, Opt, Ulid, UnsignedDuration, V3Model
 from meterhouse.billing.invoices.snapshots import InvoiceWorkflow, Party
 from meterhouse.billing.invoices.views import InvoiceView, IssueView
 from meterhouse.kernel.periods import Period
@@ -163,15 +163,15 @@ class BillingInvoiceWorkflowInvoicingSettings(V3Model):
     """How the invoice goes its way."""
 
     auto_advance: bool
-    draft_period: ISODuration
-    due_after: ISODuration
+    draft_period: UnsignedDuration
+    due_after: UnsignedDuration
 
 
 class BillingInvoiceWorkflowPaymentSettings(V3Model):
     """How the invoice is paid; `due_after` with `send_invoice` only."""
 
     collection_method: Literal["charge_automatically", "send_invoice"]
-    due_after: Opt[ISODuration] = None
+    due_after: Opt[UnsignedDuration] = None
 
 
 class BillingInvoiceWorkflow(V3Model):
