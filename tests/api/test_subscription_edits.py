@@ -137,6 +137,34 @@ async def test_every_patch(
     assert synced[-1] == (subscription, None)
 
 
+async def test_versions_of_one_second_show_their_own_entitlements(client: httpx.AsyncClient, time: FrozenClock) -> None:
+    def calls(amount: int | None) -> dict[str, Any]:
+        template = {"type": "metered", "issueAfterReset": amount, "usagePeriod": "P1M"}
+        card = {"type": "usage_based", "key": "api_calls", "name": "Calls", "featureKey": "api_calls"}
+        more = {"entitlementTemplate": template} if amount is not None else {}
+        return {
+            "op": "add_item",
+            "phaseKey": "trial",
+            "rateCard": {**card, "billingCadence": "P1M", "price": None, **more},
+        }
+
+    subscription = (await subscribe(client))["id"]
+    for moment, amount in (("00.2", 1000), ("00.4", None), ("00.6", 2000), ("00.8", 3000)):
+        time.at = at(f"2025-03-12T08:00:{moment}")
+        assert (await edit(client, subscription, calls(amount))).status_code == 200
+    trial = (await client.get(f"{PATH}/{subscription}")).json()["phases"][0]
+
+    def shown(item: dict[str, Any]) -> Any:
+        entitlement = item["included"].get("entitlement")
+        if entitlement is None:
+            return None
+        assert (entitlement["activeFrom"], entitlement.get("activeTo")) == (item["activeFrom"], item.get("activeTo"))
+        return entitlement["issueAfterReset"]
+
+    assert [shown(item) for item in trial["itemTimelines"]["api_calls"]] == [None, 1000, None, 2000, 3000]
+    assert [shown(item) for item in trial["items"] if item["key"] == "api_calls"] == [3000]
+
+
 async def test_the_next_billing_cycle(client: httpx.AsyncClient, time: FrozenClock) -> None:
     subscription = (await subscribe(client))["id"]
     remove = {"op": "remove_item", "phaseKey": "full", "itemKey": "api_calls"}

@@ -140,19 +140,18 @@ class Included:
 
     Attributes:
         features: by key.
-        entitlements: by the key of the feature and the start of the item.
+        entitlements: by the id of the item version.
     """
 
     features: Mapping[str, catalog.Feature]
-    entitlements: Mapping[tuple[str, datetime], Entitlement]
+    entitlements: Mapping[str, Entitlement]
 
     def by(self, item: ItemVersion) -> SubscriptionItemIncluded | None:
         """Return what one version of an item includes."""
         feature = self.features.get(item.rate_card.feature_key or "")
         if feature is None:
             return None
-        entitlement = self.entitlements.get((feature.key, item.active_from))
-        return SubscriptionItemIncluded(feature=FeatureResource.of(feature), entitlement=entitlement)
+        return SubscriptionItemIncluded(feature=FeatureResource.of(feature), entitlement=self.entitlements.get(item.id))
 
 
 class SubscriptionItem(V1Resource):

@@ -1,6 +1,7 @@
 """v1 subscriptions. A change is committed first; billing follows it in its own transaction."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Body, Path, Query, Response
@@ -25,6 +26,7 @@ from meterhouse.api.wire import Instant
 from meterhouse.catalog import features
 from meterhouse.customers import service as customers
 from meterhouse.entitlements import service as entitlements
+from meterhouse.entitlements.entitlement import Entitlement
 from meterhouse.kernel.conditions import Sort
 from meterhouse.kernel.db import ReadSession
 from meterhouse.kernel.errors import FeatureDisabled, invalid
@@ -98,12 +100,26 @@ async def expanded(session: ReadSession, view: SubscriptionView) -> Subscription
     keys = {item.rate_card.feature_key for phase in view.phases for item in phase.items}
     found = await features.for_billing(session, view.namespace, {key for key in keys if key})
     customer = await customers.get(session, view.namespace, view.customer_id)
-    given = await entitlements.of_subscription(session, view.namespace, view.id)
-    included = Included(
-        features=found,
-        entitlements={(one.feature_key, one.active_from): shown_v1(one, customer) for one in given},
-    )
+    given = _by_item(view, await entitlements.of_subscription(session, view.namespace, view.id))
+    included = Included(found, {item_id: shown_v1(one, customer) for item_id, one in given.items()})
     return SubscriptionExpanded.of(view, included)
+
+
+def _by_item(view: SubscriptionView, given: Sequence[Entitlement]) -> dict[str, Entitlement]:
+    """Return which version of an item gives which entitlement, by the version's id.
+
+    Versions that last no time can have feature and interval in common; they were given theirs in this order.
+    """
+    left: dict[tuple[str | None, datetime, datetime | None], list[Entitlement]] = {}
+    for one in sorted(given, key=lambda one: one.id, reverse=True):
+        left.setdefault((one.feature_key, one.active_from, one.active_to), []).append(one)
+    return {
+        item.id: same.pop()
+        for phase in view.phases
+        for item in phase.items
+        if item.rate_card.entitlement_template is not None
+        and (same := left.get((item.rate_card.feature_key, item.active_from, item.active_to)))
+    }
 
 
 @router.get(ONE, operation_id="getSubscription", summary="Get a subscription", responses=errors("v1", *FAILURES, 501))
