@@ -6,7 +6,10 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+from structlog.testing import capture_logs
 
 from tests.scenarios.conftest import NewWorld
 from tests.scenarios.world import World
@@ -294,6 +297,67 @@ async def test_what_cannot_be_migrated_is_named_and_does_not_stop_the_others(new
         again = await company.begin()
         await world.app.worker.drain()
         assert (await company.read(again))["progress"]["failed"] == 3
+
+
+async def _fail(world: World, customer: str, sqlstate: str) -> None:
+    """Let the database refuse every further subscription of a customer."""
+    async with world.app.services.db.write() as session:
+        await session.execute(
+            text(
+                "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS "
+                f"'BEGIN RAISE EXCEPTION ''secret of the house'' USING ERRCODE = ''{sqlstate}''; END'"
+            )
+        )
+        await session.execute(
+            text(
+                "CREATE TRIGGER refuse BEFORE INSERT ON subscriptions FOR EACH ROW "
+                f"WHEN (NEW.customer_id = '{customer}') EXECUTE FUNCTION refuse()"
+            )
+        )
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+async def test_a_failure_that_nobody_foresaw_does_not_stop_the_others(new_world: NewWorld, dry_run: bool) -> None:
+    async with new_world() as world:
+        company = Company(world)
+        await company.open(customers=3)
+        await _fail(world, company.customers[0], "22012")
+        migration = await company.begin(dry_run=dry_run)
+        with capture_logs() as logs:
+            await world.app.worker.drain()
+        assert (await company.read(migration))["status"] == "completed"
+        failed, *others = await company.outcomes(migration)
+        assert (failed["subscription_id"], failed["outcome"]) == (company.subscriptions[0], "failed")
+        # What the failure says is for those who run the server.
+        assert failed["failure"] == {
+            "code": "internal",
+            "message": "an internal failure; the logs of the server tell more",
+        }
+        assert {one["outcome"] for one in others} == {"previewed" if dry_run else "migrated"}
+        (logged,) = [one for one in logs if one["log_level"] == "error"]
+        assert logged["subscription"] == company.subscriptions[0]
+        assert "secret of the house" in str(logged["exc_info"])
+        assert await company.running(company.customers[0]) == [(1, None)]
+
+
+@pytest.mark.parametrize("sqlstate", ["40P01", "53300"])
+async def test_what_may_go_well_later_is_tried_again(new_world: NewWorld, sqlstate: str) -> None:
+    """Two transactions that met badly, or a server that was short of something, say nothing about a subscription."""
+    async with new_world() as world:
+        company = Company(world)
+        await company.open(customers=2)
+        await _fail(world, company.customers[0], sqlstate)
+        migration = await company.begin()
+        migrations = world.app.services.plan_migrations
+        assert migrations is not None
+        with pytest.raises(DBAPIError, match="secret of the house"):
+            await migrations.run({"migration_id": migration["id"]})
+        assert (await company.read(migration))["progress"]["pending"] == 2
+        async with world.app.services.db.write() as session:
+            await session.execute(text("DROP FUNCTION refuse CASCADE"))
+        await world.app.worker.drain()
+        assert (await company.read(migration))["progress"]["migrated"] == 2
+        assert (await company.read(migration))["status"] == "completed"
 
 
 async def test_a_migration_goes_on_wherever_it_was_stopped(new_world: NewWorld) -> None:

@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 
+import structlog
 from sqlalchemy.exc import IntegrityError
 
 from meterhouse.billing.charges.service import Charges
 from meterhouse.billing.planmigrations import repository
+from meterhouse.billing.planmigrations.failures import failure_of, may_pass
 from meterhouse.billing.planmigrations.forecast import forecast
 from meterhouse.billing.planmigrations.models import ONE_AT_A_TIME, MigratedSubscriptionRow, PlanMigrationRow
 from meterhouse.billing.planmigrations.values import (
@@ -28,6 +30,8 @@ from meterhouse.kernel.pages import Page, PageRequest
 from meterhouse.subscriptions import service as subscriptions
 from meterhouse.subscriptions.timing import NamedTiming
 from meterhouse.subscriptions.views import PlanReference
+
+log = structlog.get_logger(__name__)
 
 RUN = "billing.run_plan_migration"
 
@@ -163,7 +167,10 @@ class PlanMigrations:
         return True
 
     async def _finish(self, session: WriteSession, migration: PlanMigrationRow, row: MigratedSubscriptionRow) -> None:
-        """Migrate or preview a subscription; a refusal leaves nothing of the attempt behind but its reason."""
+        """Migrate or preview a subscription; a failure leaves nothing of the attempt behind but its reason.
+
+        One that may pass is raised: the job tries again, and the subscription is still pending.
+        """
         subscription_id = row.subscription_id
         try:
             async with session.begin_nested():
@@ -173,9 +180,14 @@ class PlanMigrations:
                 else:
                     next_id = await self._migrate(session, migration, subscription_id)
                     result = {"outcome": Outcome.MIGRATED, "next_subscription_id": next_id}
-        except DomainError as error:
-            failure = Failure(code=error.issues[0].code if error.issues else "", message=error.message)
-            result = {"outcome": Outcome.FAILED, "failure": failure.model_dump()}
+        except Exception as error:
+            if may_pass(error):
+                raise
+            if not isinstance(error, DomainError):
+                log.error(
+                    "subscription not migrated", migration=migration.id, subscription=subscription_id, exc_info=error
+                )
+            result = {"outcome": Outcome.FAILED, "failure": failure_of(error).model_dump()}
         for name, value in result.items():
             setattr(row, name, value)
         row.finished_at = clock.now()
