@@ -5,11 +5,13 @@ from typing import Any
 import httpx
 import pytest
 
+from meterhouse.catalog import plans
 from meterhouse.catalog.prices import UnitConversion
 from meterhouse.customers.customer import Customer
 from meterhouse.kernel.clock import FrozenClock
+from meterhouse.kernel.db import Database
 from tests.api.test_subscriptions import client, customer, metered, publish, sold, synced, time
-from tests.catalog.builders import phase, unit_card
+from tests.catalog.builders import new_plan, phase, unit_card
 from tests.subscriptions.conftest import Publish, at
 
 __all__ = ["client", "customer", "metered", "publish", "sold", "synced", "time"]
@@ -74,6 +76,13 @@ async def test_a_plan_version_by_id(client: httpx.AsyncClient, publish: Publish,
     )
     time.at = at("2025-03-10T09")
     assert (await subscribe(client))["plan"]["version"] == 2
+
+
+async def test_a_draft_does_not_stop_the_sale(client: httpx.AsyncClient, db: Database) -> None:
+    async with db.write() as session:
+        draft = await plans.create(session, "default", new_plan("ws_pro", [phase(unit_card())]))
+    assert draft.version == 2
+    assert (await subscribe(client))["plan"]["version"] == 1
 
 
 async def test_cancel_and_take_it_back(client: httpx.AsyncClient, synced: list[Any]) -> None:
