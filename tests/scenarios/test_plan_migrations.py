@@ -213,15 +213,15 @@ async def test_everybody_goes_on_in_the_phase_that_they_are_in(new_world: NewWor
         paying, trying = (one["forecast"] for one in await company.outcomes(preview))
         assert _lines(paying["before"]) == [("Seat", "100")]
         assert _lines(paying["after"]) == [("Seat", "25"), ("Seat", "150")]
-        assert (trying["before"]["total"], trying["after"]["total"]) == ("100", "0")
+        assert (trying["before"]["total"], trying["after"]["total"]) == ("100", "150")
 
         migration = await company.begin(timing="immediate")
         await world.app.worker.drain()
         paying, trying = (one["next_subscription_id"] for one in await company.outcomes(migration))
         day = "2025-03-01"
         assert await company.phases(paying) == {"trial": (day, day), "paid": (day, "open")}
-        # The trial begins anew.
-        assert await company.phases(trying) == {"trial": (day, "2025-04-01"), "paid": ("2025-04-01", "open")}
+        # The trial ends when it would have ended.
+        assert await company.phases(trying) == {"trial": (day, "2025-03-20"), "paid": ("2025-03-20", "open")}
         world.clock.at = datetime(2025, 4, 2, tzinfo=UTC)
         await world.settle()
         billed = [
@@ -232,10 +232,10 @@ async def test_everybody_goes_on_in_the_phase_that_they_are_in(new_world: NewWor
             ]
             for customer in company.customers
         ]
-        # Half of what the fee became dearer, then the new fee; after the trial for the days up to the 20th: 19 of 31.
+        # Half of what the fee became dearer, then the new fee.
         assert [sorted(lines) for lines in billed] == [
             [("2025-02-15", "100"), ("2025-03-01", "25"), ("2025-03-15", "150")],
-            [("2025-04-01", "91.94")],
+            [("2025-03-20", "150")],
         ]
 
 

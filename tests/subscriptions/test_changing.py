@@ -204,16 +204,16 @@ async def test_a_migration_to_the_active_or_a_named_version(
 @pytest.mark.parametrize(
     ("when", "timing", "phases"),
     [
-        ("2025-01-20", NOW, {"trial": "2025-01-20", "ramp": "2025-02-20", "full": "2025-04-20"}),
+        ("2025-01-20", NOW, {"trial": "2025-01-20", "ramp": "2025-02-15", "full": "2025-04-15"}),
         ("2025-01-20", NEXT, {"trial": "2025-02-15", "ramp": "2025-02-15", "full": "2025-04-15"}),
-        ("2025-03-01", NOW, {"trial": "2025-03-01", "ramp": "2025-03-01", "full": "2025-05-01"}),
+        ("2025-03-01", NOW, {"trial": "2025-03-01", "ramp": "2025-03-01", "full": "2025-04-15"}),
         ("2025-05-01", NEXT, {"trial": "2025-05-15", "ramp": "2025-05-15", "full": "2025-05-15"}),
     ],
 )
 async def test_a_migration_can_go_on_in_the_phase_of_the_changeover(
     db: Database, publish: Publish, subscribe: Subscribe, when: str, timing: Timing, phases: dict[str, str]
 ) -> None:
-    """That phase begins anew then, and lasts as long as the new version says; those before it last no time."""
+    """That phase ends when it would have ended; those before it last no time, those after it as long as they say."""
     plan = [
         phase(flat_card(price=None), key="trial", duration="P1M"),
         phase(flat_card(), key="ramp", duration="P2M"),
@@ -224,6 +224,24 @@ async def test_a_migration_can_go_on_in_the_phase_of_the_changeover(
     await publish(*plan, when=at("2025-01-16"))
     after = (await migrate(db, before, when, timing=timing, keeps_phase=True)).next
     assert {one.key: one.active_from for one in after.phases} == {key: at(start) for key, start in phases.items()}
+
+
+async def test_a_phase_that_gets_an_end_lasts_its_length_from_the_changeover(
+    db: Database, publish: Publish, subscribe: Subscribe
+) -> None:
+    await publish(phase(flat_card(), key="ramp"))
+    before = await subscribe("2025-01-15")
+    await publish(phase(flat_card(), key="ramp", duration="P2M"), phase(flat_card(), key="full"), when=at("2025-01-16"))
+    after = (await migrate(db, before, "2025-01-20", keeps_phase=True)).next
+    assert [one.active_from for one in after.phases] == [at("2025-01-20"), at("2025-03-20")]
+
+
+async def test_a_phase_that_loses_its_end_goes_on(db: Database, publish: Publish, subscribe: Subscribe) -> None:
+    await publish(phase(flat_card(), key="ramp", duration="P2M"), phase(flat_card(), key="full"))
+    before = await subscribe("2025-01-15")
+    await publish(phase(flat_card(), key="ramp"), when=at("2025-01-16"))
+    (only,) = (await migrate(db, before, "2025-01-20", keeps_phase=True)).next.phases
+    assert (only.key, only.active_from, only.active_to) == ("ramp", at("2025-01-20"), None)
 
 
 async def test_a_migration_names_the_phase_that_it_cannot_go_on_in(

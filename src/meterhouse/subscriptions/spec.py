@@ -95,26 +95,38 @@ def _durations(plan: Plan, starting_phase: str | None) -> list[Duration | None]:
 
 
 def from_plan(
-    plan: Plan, *, active_from: datetime, billing_anchor: datetime, starting_phase: str | None = None
+    plan: Plan,
+    *,
+    active_from: datetime,
+    billing_anchor: datetime,
+    starting_phase: str | None = None,
+    starting_phase_ends: datetime | None = None,
 ) -> SubscriptionSpec:
     """Lay a plan out in time.
 
     Offsets are the sum of the durations before, part by part, added to the start once, so that month ends do not drift
     (section 3). A phase without duration is the last that is reached.
 
+    Args:
+        starting_phase: the phases before it last no time.
+        starting_phase_ends: when the starting phase ends, if it ever does, instead of after its duration.
+
     Raises:
         InvalidInput: the plan has no phase of that key, or reaches beyond the calendar.
     """
-    offset = Duration()
+    counted_from, offset = active_from, Duration()
     phases = []
     for hint, (phase, duration) in enumerate(zip(plan.phases, _durations(plan, starting_phase), strict=True)):
         try:
-            start = offset.add_to(active_from)
+            start = offset.add_to(counted_from)
         except (OverflowError, ValueError):
             message = f"phase {phase.key} would start after the end of the calendar"
             raise invalid(message, field="$.plan") from None
         phases.append(_phase(phase, start, hint, plan.currency))
-        offset = offset + (duration or Duration())
+        if starting_phase_ends is not None and duration is not None and phase.key == starting_phase:
+            counted_from, offset = starting_phase_ends, Duration()
+        else:
+            offset = offset + (duration or Duration())
     return SubscriptionSpec(plan.currency, plan.billing_cadence, billing_anchor, active_from, tuple(phases))
 
 

@@ -49,9 +49,9 @@ class PlanMigrationRequest(V3Model):
     )
     starting_phase: Opt[ResourceKey] = Field(
         None,
-        description="Key of the phase of the target that every subscription begins with. When absent, each goes on in "
-        "the phase that runs when it changes over, and fails where the target has none of that key. Either way the "
-        "phase begins anew: its whole length counts from the changeover.",
+        description="Key of the phase of the target that every subscription begins with, for its whole length. When "
+        "absent, each goes on in the phase that runs when it changes over, which ends when it would have ended, and "
+        "fails where the target has no phase of that key.",
     )
     dry_run: bool = Field(False, description="Work out what each next invoice would be, and change nothing.")
 

@@ -41,7 +41,7 @@ class NewPlanMigration:
         timing: when each of them changes over.
         dry_run: only work out what would change.
         starting_phase: key of the phase that all of them begin with; None: each goes on in the phase that runs when it
-            changes over.
+            changes over, until that would have ended.
     """
 
     plan_id: str

@@ -22,7 +22,7 @@ from meterhouse.subscriptions.service.update import locked
 from meterhouse.subscriptions.status import Command, require
 from meterhouse.subscriptions.timeline import current_phase
 from meterhouse.subscriptions.timing import NamedTiming, Timing
-from meterhouse.subscriptions.views import CostBasisMode, PlanReference, SubscriptionView
+from meterhouse.subscriptions.views import CostBasisMode, PhaseView, PlanReference, SubscriptionView
 
 log = structlog.get_logger(__name__)
 
@@ -55,7 +55,8 @@ class Migration:
 
     Attributes:
         starting_phase: key of the phase to begin with; the phases before it last no time.
-        keeps_phase: without a `starting_phase`, begin with the phase of the key that runs at the changeover.
+        keeps_phase: without a `starting_phase`, go on in the phase of the key that runs at the changeover, and end it
+            when it would have ended.
     """
 
     version: int | None = None
@@ -123,9 +124,10 @@ async def migrate(
         raise invalid("a subscription with a plan of its own has no versions to migrate to", field="$.target_version")
     plan = await migration_target(session, namespace, view.plan, wanted.version)
     end = timing.end_of(view, wanted.timing)
-    starting_phase = wanted.starting_phase
+    starting_phase, phase_ends = wanted.starting_phase, None
     if starting_phase is None and wanted.keeps_phase:
-        starting_phase = _phase_to_keep(view, plan, end)
+        kept = _phase_to_keep(view, plan, end)
+        starting_phase, phase_ends = kept.key, kept.active_to
     sold_as = await plans.get(session, namespace, view.plan.id)
     overridden = view.settlement_mode is not sold_as.settlement_mode
     following = NewSubscription(
@@ -137,6 +139,7 @@ async def migrate(
         settlement_mode=view.settlement_mode if overridden else None,
         billing_anchor=wanted.billing_anchor,
         starting_phase=starting_phase,
+        starting_phase_ends=phase_ends,
         cost_basis_mode=view.cost_basis_mode,
     )
     return await _follow(session, row, view, following, end, credits_enabled=credits_enabled)
@@ -161,14 +164,14 @@ async def migration_target(session: ReadSession, namespace: str, current: PlanRe
     return plan
 
 
-def _phase_to_keep(view: SubscriptionView, plan: Plan, at: datetime) -> str:
-    """Return the key of the phase that runs at `at`, which the plan must have."""
+def _phase_to_keep(view: SubscriptionView, plan: Plan, at: datetime) -> PhaseView:
+    """Return the phase that runs at `at`, whose key the plan must have."""
     phase = current_phase(view, at)
     assert phase is not None  # an active subscription began with its first phase
     if phase.key not in {one.key for one in plan.phases}:
         message = f"version {plan.version} of plan {plan.key} has no phase {phase.key}"
         raise invalid(f"{message}, which runs at the changeover; name a starting phase", field="$.starting_phase")
-    return phase.key
+    return phase
 
 
 async def _version(session: ReadSession, namespace: str, key: str, version: int | None) -> Plan:

@@ -65,6 +65,7 @@ class NewSubscription:
         named_after_version: without a name, take "<plan key> v<version>" instead of the plan's name.
         billing_anchor: where billing periods are counted from, before or after the start; default: the start.
         starting_phase: key of the phase to begin with; the phases before it last no time.
+        starting_phase_ends: when that phase ends, if it ever does; default: after its duration.
     """
 
     customer_id: str
@@ -76,6 +77,7 @@ class NewSubscription:
     settlement_mode: SettlementMode | None = None
     billing_anchor: datetime | None = None
     starting_phase: str | None = None
+    starting_phase_ends: datetime | None = None
     named_after_version: bool = False
     cost_basis_mode: CostBasisMode = CostBasisMode.DYNAMIC
 
@@ -102,7 +104,13 @@ async def create(
     customer = await customers.get_live(session, namespace, new.customer_id)
     start = timing.start_of_new(new.timing)
     anchor = start if new.billing_anchor is None else within_reach(new.billing_anchor, "$.billing_anchor")
-    spec = from_plan(plan, active_from=start, billing_anchor=anchor, starting_phase=new.starting_phase)
+    spec = from_plan(
+        plan,
+        active_from=start,
+        billing_anchor=anchor,
+        starting_phase=new.starting_phase,
+        starting_phase_ends=new.starting_phase_ends,
+    )
     await checks.check(session, namespace, spec)
     checks.check_currency(customer, spec, "$.plan")
     await _check_alone(session, namespace, customer, start)
