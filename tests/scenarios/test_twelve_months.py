@@ -321,3 +321,44 @@ async def test_edits_changes_invoices_and_jobs_at_once(new_world: NewWorld) -> N
         assert [line[0] for line in ended] == ["Tokens", "seat"]
         assert [line[3] for line in ended] == [D("20.00"), D("31.00")]
         await shop.check_stable()
+
+
+async def test_days_that_were_paid_long_before_a_change(new_world: NewWorld) -> None:
+    """Fees of periods that begin with a change or after it can be paid by then; what follows goes on from that."""
+    async with new_world() as world:
+        shop = Shop(world)
+        await shop.open()
+        monthly = flat_card("seat", "31.00")
+        await shop.plan("ahead", phase(monthly), billingCadence="P1Y")
+        await shop.plan("monthly", phase(monthly))
+        await shop.plan("dearer", phase(flat_card("seat", "62.00")))
+        for key, plan in (("other", "ahead"), ("again", "ahead"), ("bound", "monthly"), ("up", "monthly")):
+            await shop.subscribe(key, plan)
+        await shop.move_to(utc(2025, 1, 25))
+        for key in ("other", "again"):
+            assert len(await lines_of(shop, key)) == 12
+        path = f"/api/v1/subscriptions/{shop.subscriptions['other']}/change"
+        changed = await world.call("POST", path, {"plan": {"key": "monthly"}, "timing": "immediate"})
+        shop.subscriptions["other"] = changed["next"]["id"]
+        again = f"/api/v1/subscriptions/{shop.subscriptions['again']}"
+        remove = {"op": "remove_item", "phaseKey": "main", "itemKey": "seat"}
+        await world.call("PATCH", again, {"customizations": [remove], "timing": "immediate"})
+        await shop.move_to(utc(2025, 1, 29))
+        await world.call("PATCH", again, {"customizations": [add(monthly)], "timing": "immediate"})
+        await shop.move_to(utc(2025, 2, 15))
+        for key, plan in (("bound", "monthly"), ("up", "dearer")):
+            path = f"/api/v1/subscriptions/{shop.subscriptions[key]}/change"
+            await world.call("POST", path, {"plan": {"key": plan}, "timing": "immediate"})
+        await shop.move_to(utc(2026, 1, 16))
+        months = [("seat", f"{low:%Y-%m-%d}", f"{high:%Y-%m-%d}") for low, high in pairwise(BOUNDS)]
+        paid = [(*month, D("31.00")) for month in months]
+        later = [("seat", f"2026-{month:02}-15", f"2026-{month + 1:02}-15", D("31.00")) for month in range(1, 12)]
+        found = {key: [line for line in await lines_of(shop, key) if line[3]] for key in shop.customers}
+        for key in ("other", "bound"):
+            assert found[key] == [*paid, later[0]]
+        assert found["again"] == [*paid, *later, ("seat", "2026-12-15", "2027-01-15", D("31.00"))]
+        # What it is more is billed at once, and then the new fee.
+        assert found["up"][:4] == [paid[0], paid[1], paid[1], (*months[2], D("62.00"))]
+        for key in ("other", "bound", "up"):
+            assert not any(one.get("validationIssues") for one in await shop.invoices(key))
+        await shop.check_stable(differences=["seat"])

@@ -61,7 +61,7 @@ def told(wanted: Sequence[ChargeIntent]) -> dict[str, tuple[Period, str]]:
 def settled(
     wanted: Sequence[ChargeIntent], existing: Sequence[ChargeState], replaced: Sequence[ChargeState] = ()
 ) -> tuple[ChargeIntent, ...]:
-    return beyond_invoiced(matched(around_issued(wanted, existing), existing), existing, replaced=replaced)
+    return beyond_invoiced(matched(around_issued(wanted, existing), existing), existing, besides=replaced)
 
 
 WHOLE = span("1-15", "2-15")
@@ -106,7 +106,7 @@ def test_days_that_are_shared_in_part() -> None:
     wanted = intents(fee("62.00", "1-15", "1-25"), fee("93.00", "1-25", version=1))
     kept = told(settled(wanted, before))
     assert kept["fee[0]"] == (span("1-15", "2-01"), "62")
-    assert kept["fee/v1[0]"] == (span("1-25", "2-15"), "72.3333333333")
+    assert kept["fee/v1[0]"] == (span("1-25", "2-15"), "72.33")
 
 
 def test_a_version_put_in_before_others_moves_none_that_was_realised() -> None:
@@ -119,7 +119,7 @@ def test_a_version_put_in_before_others_moves_none_that_was_realised() -> None:
     assert told(kept) == {
         "fee[0]": (span("1-15", "2-01"), "62"),
         "fee/v1[0]": (span("2-01", "2-15"), "93"),
-        "fee/v2[0]": (span("1-20", "2-01"), "18"),
+        "fee/v2[0]": (span("1-20", "2-01"), "18.01"),
         "fee/v2[1]": (span("2-15", "3-15"), "93"),
     }
     assert matched(kept, states) == kept
@@ -218,7 +218,7 @@ def test_a_version_that_begins_earlier_than_what_was_paid() -> None:
     # 21 of 31 days, of which 14 are paid: what they were paid with stays.
     assert told(earlier) == {
         "fee[0]": (span("2-01", "2-15"), "62"),
-        "fee/v1[0]": (span("1-25", "2-15"), "20.6666666667"),
+        "fee/v1[0]": (span("1-25", "2-15"), "20.67"),
         "fee[1]": (span("2-15", "3-15"), "62"),
     }
     assert (
@@ -302,6 +302,26 @@ def test_a_subscription_in_the_place_of_another_bills_what_it_is_more() -> None:
     assert told(settled(following(fee("500", "2-01", cadence=None)), [], once))["fee"][1] == "500"
 
 
+def test_days_billed_by_charges_that_are_gone_are_not_billed_again() -> None:
+    gone = [replace(one, status=Status.DELETED, has_runs=False) for one in stored(SOLD, ISSUED)]
+    half = [replace(one, invoiced=one.invoiced and replace(one.invoiced, amount=Decimal(31))) for one in gone]
+    # 14 of 31 days: for 93.00 less what was to be paid for them, which is less where credits came back.
+    for paid, rest in ((gone, "31"), (half, "62")):
+        back = settled(intents(fee("93.00", "2-01")), [], paid)
+        assert told(back)["fee[0]"] == (span("2-01", "2-15"), rest)
+
+
+def test_what_a_following_subscription_goes_on_with_stays() -> None:
+    paid = stored(intents(fee("62.00", "1-15"), as_of="3-01"), {"fee[0]": WHOLE, "fee[1]": span("2-15", "3-15")})
+    left = intents(fee("62.00", "1-15", "2-01"))
+    for follower, names in ((fee("93.00", "2-01"), ["fee[0]", "fee[1]"]), (fee("93.00", "2-01", "2-10"), ["fee[0]"])):
+        kept = beyond_invoiced(
+            left, paid, following=targets(view(phase("other", follower), id="N"), at("3-01")).intents
+        )
+        assert sorted(by_name(kept)) == names
+        assert kept[0].service_period == WHOLE
+
+
 def test_another_cadence_shares_days_too() -> None:
     yearly = following(fee("730.00", "2-01", cadence="P1Y"))
     (kept,) = settled(yearly, [], stored(SOLD, ISSUED))
@@ -325,3 +345,13 @@ def test_without_proration_days_are_not_paid_twice_either() -> None:
     whole = view(phase("other", fee("93.00", "2-01"), start="2-01"), id="N", pro_rating_enabled=False)
     kept = told(settled(targets(whole, at("2-02")).intents, [], stored(SOLD, ISSUED)))
     assert kept["fee[0]"] == (span("2-01", "2-15"), "65")
+
+
+@pytest.mark.parametrize(("amount", "rest"), [("62.00", "0"), ("31.00", "0"), ("93.00", "31")])
+def test_without_proration_any_of_its_days_pays_a_fee(amount: str, rest: str) -> None:
+    def of(*versions: ItemVersion) -> tuple[ChargeIntent, ...]:
+        return targets(view(phase("main", *versions), pro_rating_enabled=False), at("2-02")).intents
+
+    paid = stored(of(fee("62.00", "1-15")), ISSUED)
+    kept = told(settled(of(fee("62.00", "1-15", "2-01"), fee(amount, "2-01", version=1)), paid))
+    assert kept["fee/v1[0]"] == (span("2-01", "2-15"), rest)

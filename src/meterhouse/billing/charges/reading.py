@@ -69,6 +69,12 @@ async def invoiced_beyond(
     return [_state(*one) for one in found]
 
 
+async def left_to_invoices(session: ReadSession, namespace: str, subscription_ids: Sequence[str]) -> list[ChargeState]:
+    """Return deleted fees of subscriptions that issued invoices bill; `invoiced.amount` is what was to be paid."""
+    found = await repository.left_to_invoices(session, namespace, subscription_ids)
+    return [_state(row, False, since, until, paid) for row, since, until, paid in found]
+
+
 def _state(
     row: ChargeRow, has_runs: bool, since: datetime | None, until: datetime | None, amount: Decimal | None
 ) -> ChargeState:

@@ -8,19 +8,18 @@ from typing import Any
 from sqlalchemy import ColumnElement, DateTime, and_, func, or_, select
 
 from meterhouse.billing.charges.models import ChargeRow, ChargeRunRow
-from meterhouse.billing.charges.states import PublicStatus
+from meterhouse.billing.charges.states import Kind, PublicStatus
 from meterhouse.billing.rating.results import Totals
 from meterhouse.kernel.conditions import Sort, order_by
 from meterhouse.kernel.db import ReadSession
 
 _TOTALS = tuple(Totals.model_fields)
 
-# A run that counts: neither taken back nor kept for audit only.
-_LIVE = and_(
-    ChargeRunRow.voided_at.is_(None),
-    ChargeRunRow.deleted_at.is_(None),
-    ChargeRunRow.type != "invalid_due_to_unsupported_credit_note",
-)
+_KEPT = and_(ChargeRunRow.voided_at.is_(None), ChargeRunRow.deleted_at.is_(None))
+# A run that was left to its invoice; kept for audit, and because its line still bills.
+_LEFT = and_(_KEPT, ChargeRunRow.type == "invalid_due_to_unsupported_credit_note")
+# A run that counts.
+_LIVE = and_(_KEPT, ChargeRunRow.type != "invalid_due_to_unsupported_credit_note")
 _PUBLIC_STATUS = func.split_part(ChargeRow.status, ".", 1)
 # When the scheduler shall try again; GREATEST passes over a missing retry.
 _DUE_AT = func.greatest(ChargeRow.advance_after, ChargeRow.retry_after)
@@ -85,6 +84,30 @@ async def of_subscriptions(
     if invoiced_beyond is not None:
         query = query.having(until > invoiced_beyond)
     return [tuple(found) for found in await session.execute(query)]
+
+
+async def left_to_invoices(
+    session: ReadSession, namespace: str, subscription_ids: Sequence[str]
+) -> list[tuple[ChargeRow, datetime, datetime, Decimal]]:
+    """Return flat fees of subscriptions that are deleted, but billed by lines of invoices that can no longer change.
+
+    Each with from when, until when and for how much they bill it, without the credits, which were given back.
+    """
+    paid = ChargeRunRow.amount + ChargeRunRow.charges_total - ChargeRunRow.discounts_total - ChargeRunRow.credits_total
+    query = (
+        select(
+            ChargeRow,
+            func.min(ChargeRunRow.service_period_from),
+            func.max(ChargeRunRow.service_period_to),
+            func.sum(paid),
+        )
+        .join(ChargeRunRow, ChargeRunRow.charge_id == ChargeRow.id)
+        .where(ChargeRow.namespace == namespace, ChargeRow.subscription_id.in_(subscription_ids))
+        .where(ChargeRow.kind == Kind.FLAT_FEE, ChargeRow.base_deleted_at.is_not(None), _LEFT)
+        .group_by(ChargeRow.id)
+        .order_by(ChargeRow.id)
+    )
+    return [(row, since, until, amount) for row, since, until, amount in await session.execute(query)]
 
 
 async def unfinished(

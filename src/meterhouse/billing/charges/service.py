@@ -174,6 +174,12 @@ class Charges:
         """Return those charges of subscriptions of which issued invoices bill days after `instant`."""
         return await reading.invoiced_beyond(session, namespace, subscription_ids, instant)
 
+    async def left_to_invoices(
+        self, session: ReadSession, namespace: str, subscription_ids: Sequence[str]
+    ) -> list[ChargeState]:
+        """Return deleted fees of subscriptions that issued invoices bill; `invoiced.amount` is what was to be paid."""
+        return await reading.left_to_invoices(session, namespace, subscription_ids)
+
     async def outstanding(self, session: ReadSession, customer: Customer) -> list[OutstandingCharge]:
         """Return what started, unfinished charges will still cost, for the live balance."""
         return await reading.outstanding(session, self.tools, customer)

@@ -7,40 +7,37 @@ bills nothing until its next period, as nothing is given back when an item ends.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 
 from meterhouse.billing.charges.intents import ChargeIntent
+from meterhouse.billing.charges.states import Status
 from meterhouse.billing.charges.views import ChargeState
 from meterhouse.billing.sync.matching import MORE, item_of, recurs
 from meterhouse.catalog.prices import FlatPrice
-from meterhouse.kernel.money import ZERO, minor_digits, plain, total
+from meterhouse.kernel.money import ZERO, minor_digits, plain, round_money, total
 from meterhouse.kernel.periods import Period
 from meterhouse.kernel.precision import exact
-
-# The amount for the whole period, from which the charge takes its share: far finer than any currency, so that the share
-# is right to its last digit, and short enough to be read.
-_FINEST = Decimal("1e-10")
 
 
 def beyond_invoiced(
     wanted: Sequence[ChargeIntent],
     existing: Sequence[ChargeState],
     *,
-    replaced: Sequence[ChargeState] = (),
+    besides: Sequence[ChargeState] = (),
     following: Sequence[ChargeIntent] = (),
 ) -> tuple[ChargeIntent, ...]:
     """Return the charges that should exist when what invoices say already stays.
 
     Args:
         existing: the subscription's charges.
-        replaced: those of the subscriptions whose place it took.
+        besides: charges that are no more and that invoices still bill, and those of subscriptions whose place it took.
         following: what is wanted of the subscription that takes its place.
     """
     own = {state.unique_reference_id: state for state in existing if state.invoiced is not None}
     issued: defaultdict[str, list[ChargeState]] = defaultdict(list)
-    for state in (*existing, *replaced):
+    for state in (*existing, *besides):
         if state.invoiced is not None and state.intent.is_flat and recurs(state.unique_reference_id):
             issued[_key(state.intent)].append(state)
     versions: defaultdict[str, list[ChargeIntent]] = defaultdict(list)
@@ -51,8 +48,24 @@ def beyond_invoiced(
     for intent in wanted:
         key = _key(intent)
         found += _owed(intent, versions[key], own, issued[key]) if intent.is_flat else [intent]
+    found += _handed_on(existing, {intent.unique_reference_id for intent in found}, following)
     owed = _owed_once(found, _too_much(wanted, own), own)
     return tuple(intent for intent in owed if _amount(intent) or MORE not in (intent.unique_reference_id or ""))
+
+
+def _handed_on(
+    existing: Sequence[ChargeState], wanted: Collection[str | None], following: Sequence[ChargeIntent]
+) -> Iterator[ChargeIntent]:
+    """Yield fees that are not wanted any more and that invoices bill for days that the following subscription has."""
+    versions: defaultdict[str, list[ChargeIntent]] = defaultdict(list)
+    for intent in following:
+        if intent.is_flat:
+            versions[_key(intent)].append(intent)
+    for state in existing:
+        billed, intent = state.invoiced, state.intent
+        gone = intent.is_flat and recurs(intent.unique_reference_id) and intent.unique_reference_id not in wanted
+        if gone and billed is not None and _taken_over(billed.period, versions[_key(intent)]):
+            yield replace(intent, service_period=billed.period)
 
 
 def _key(intent: ChargeIntent) -> str:
@@ -147,8 +160,10 @@ def _beside(intent: ChargeIntent, issued: Sequence[ChargeState], kept: Sequence[
     owed = _amount(intent) * _share(intent, intent.service_period) * paid_part - billed
     if owed < Decimal(1).scaleb(-minor_digits(intent.currency)):
         owed = ZERO  # it became no dearer; what is left comes from rounding the lines
-    # The charge takes its share of the amount, and then its discount: what is owed has both behind it.
-    amount = (owed / paid_part / _share(intent, days)).quantize(_FINEST)
+    # A charge rounds its price, then its share of it, then its discount: so that the share comes to what is owed, the
+    # price is found from that once it is rounded.
+    currency = intent.currency
+    amount = round_money(round_money(owed / paid_part, currency) / _share(intent, days), currency)
     return replace(_costing(intent, Decimal(plain(amount))), service_period=days)
 
 
@@ -170,7 +185,10 @@ def _billed(state: ChargeState, intent: ChargeIntent) -> Decimal:
         return ZERO
     # What somebody took off the line by hand stays taken off.
     worth = _amount(state.intent) * _share(state.intent, period) * (100 - _off(state.intent)) / 100
-    return max(state.invoiced.amount, worth) * shared.seconds() / period.seconds()
+    paid = state.invoiced.amount if state.status is Status.DELETED else max(state.invoiced.amount, worth)
+    # Fees that are the same for any part of their periods are paid with any of their days.
+    spread = intent.prorate or state.intent.prorate
+    return paid * shared.seconds() / period.seconds() if spread else paid
 
 
 @exact

@@ -46,6 +46,12 @@ class ChargeBook(Protocol):
         """Return those charges of subscriptions of which issued invoices bill days after `instant`."""
         ...
 
+    async def left_to_invoices(
+        self, session: ReadSession, namespace: str, subscription_ids: Sequence[str]
+    ) -> list[ChargeState]:
+        """Return deleted fees of subscriptions that issued invoices bill."""
+        ...
+
     def together(self, session: WriteSession) -> AbstractAsyncContextManager[None]:
         """Bring invoices in line with many changes at once."""
         ...
@@ -124,9 +130,9 @@ class SubscriptionSync:
         state = await self._state(session, namespace, subscription_id, found)
         wanted = await self._targets(session, view, as_of)
         existing = await self._charges.of_subscription(session, namespace, subscription_id)
-        replaced, following = await self._replaced(session, view), await self._following(session, view)
+        billed, following = await self._billed_before(session, view), await self._following(session, view, existing)
         intents = matched(around_issued(wanted.intents, existing), existing)
-        intents = beyond_invoiced(intents, existing, replaced=replaced, following=following)
+        intents = beyond_invoiced(intents, existing, besides=billed, following=following)
         wanted = replace(wanted, intents=intents)
         patches = diff(wanted.intents, existing, state.fingerprints)
         async with self._charges.together(session):
@@ -179,18 +185,29 @@ class SubscriptionSync:
             bill_full_period=profile.workflow.subscription_end_proration_mode == "bill_full_period",
         )
 
-    async def _replaced(self, session: ReadSession, view: SubscriptionView) -> list[ChargeState]:
-        """Return what invoices bill, beyond its start, of the subscriptions whose place this one took."""
-        before = await repository.replaced(session, view)
-        return await self._charges.invoiced_beyond(session, view.namespace, before, view.active_from) if before else []
+    async def _billed_before(self, session: ReadSession, view: SubscriptionView) -> list[ChargeState]:
+        """Return what invoices bill beside the charges that are: of deleted ones, and of subscriptions before this one.
 
-    async def _following(self, session: ReadSession, view: SubscriptionView) -> tuple[ChargeIntent, ...]:
-        """Return what is wanted first of the subscription that takes the place of this one."""
+        Of those whose place it took, beyond its start.
+        """
+        before = await repository.replaced(session, view)
+        found = await self._charges.left_to_invoices(session, view.namespace, [view.id, *before])
+        if before:
+            found += await self._charges.invoiced_beyond(session, view.namespace, before, view.active_from)
+        return found
+
+    async def _following(
+        self, session: ReadSession, view: SubscriptionView, existing: Sequence[ChargeState]
+    ) -> tuple[ChargeIntent, ...]:
+        """Return what is wanted of the subscription that takes the place of this one, for the days invoices bill."""
         superseding = view.annotations.get(SUPERSEDING)
         if superseding is None:
             return ()
         following = await subscriptions.load(session, view.namespace, superseding, include_deleted=True)
-        return targets(following, following.active_from).intents if following.deleted_at is None else ()
+        if following.deleted_at is not None:
+            return ()
+        billed = (state.invoiced.period.end for state in existing if state.invoiced is not None)
+        return targets(following, max(billed, default=following.active_from)).intents
 
     async def _apply(self, session: WriteSession, namespace: str, patches: Sequence[Patch]) -> list[ItemFailure]:
         failures: dict[str, ItemFailure] = {}
