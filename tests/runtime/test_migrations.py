@@ -8,8 +8,8 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from meterhouse import migrate
-from meterhouse.kernel.db import Database
 from meterhouse.kernel.ids import new_id
+from meterhouse.schema import metadata
 
 CATALOG = {
     "columns": """
@@ -36,19 +36,34 @@ async def catalog(url: str) -> dict[str, set[tuple[object, ...]]]:
     return found
 
 
-@pytest.fixture
-async def migrated_url(postgres_server: Path) -> str:
-    name = f"migrated_{new_id().lower()}"
-    connection = await asyncpg.connect(user="postgres", database="postgres", host=str(postgres_server))
+async def empty(server: Path) -> str:
+    """Make a database without anything in it; return its URL."""
+    name = f"empty_{new_id().lower()}"
+    connection = await asyncpg.connect(user="postgres", database="postgres", host=str(server))
     await connection.execute(f"CREATE DATABASE {name}")
     await connection.close()
-    url = f"postgresql+asyncpg://postgres@/{name}?host={postgres_server}"
+    return f"postgresql+asyncpg://postgres@/{name}?host={server}"
+
+
+@pytest.fixture
+async def migrated_url(postgres_server: Path) -> str:
+    url = await empty(postgres_server)
     await migrate.upgrade(url)
     return url
 
 
-async def test_migrations_and_models_make_the_same_schema(db: Database, migrated_url: str) -> None:
-    by_models, by_migrations = await catalog(db.url), await catalog(migrated_url)
+@pytest.fixture
+async def modelled_url(postgres_server: Path) -> str:
+    url = await empty(postgres_server)
+    engine = create_async_engine(url)
+    async with engine.begin() as connection:
+        await connection.run_sync(metadata().create_all)
+    await engine.dispose()
+    return url
+
+
+async def test_migrations_and_models_make_the_same_schema(modelled_url: str, migrated_url: str) -> None:
+    by_models, by_migrations = await catalog(modelled_url), await catalog(migrated_url)
     for kind in CATALOG:
         assert by_migrations[kind] == by_models[kind], kind
 
