@@ -123,6 +123,7 @@ class MemoryEngine:
         interval = HOUR if line.period.end == charge.end else Duration()
         return LineProjection(
             run_id=run_id,
+            period=line.period,
             quantity=quantity,
             pre_line_quantity=None,
             metered_quantity=None if charge.is_flat else quantity,

@@ -158,3 +158,21 @@ async def test_a_shrunk_charge_takes_its_line_off_the_draft(billing: Billing) ->
     assert (draft.lines, draft.totals.total) == ([], 0)
     assert rest is not None
     assert (rest.period_start, rest.period_end) == (MARCH.start, at("3-16"))
+
+
+async def test_the_line_of_a_fee_follows_its_days_on_the_draft(billing: Billing) -> None:
+    charge = await billing.create(billing.intent(flat("31")))
+    usage = await billing.create(billing.intent(unit("0.02")))
+    billing.events.add("3-1 12:00:00", 1000)
+    billing.time.at = at("3-2")
+    [invoice] = await billing.bill_now()
+    for end in ("3-3", "3-16", "4-1"):
+        await billing.change_end(charge.id, end)
+        async with billing.db.read() as session:
+            draft = await billing.invoices.get(session, NS, invoice.id)
+        lines = {line.origin.charge_id: line for line in draft.lines or ()}
+        fee, part = lines[charge.id], lines[usage.id]
+        assert (fee.period, fee.totals.total) == (between("3-1", end), 31)
+        assert [detail.period for detail in fee.details] == [between("3-1", end)]
+        assert (part.period, part.totals.total) == (between("3-1", "3-2"), 20)
+        assert (draft.period, draft.totals.total) == (between("3-1", end), 51)

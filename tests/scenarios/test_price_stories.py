@@ -3,6 +3,7 @@
 import asyncio
 import random
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -437,3 +438,61 @@ async def test_a_cancellation_while_the_part_is_a_draft(new_world: NewWorld) -> 
         for key in shop.customers:
             assert await shop.settled(key) == 0
         await shop.check_stable()
+
+
+async def test_a_fee_that_changes_on_a_draft_shows_the_days_it_bills(new_world: NewWorld) -> None:
+    async with new_world() as world:
+        shop = Shop(world)
+        await shop.open()
+        (profile,) = (await world.call("GET", "/api/v1/billing/profiles"))["items"]
+        profile["workflow"]["invoicing"] |= {"draftPeriod": "P5D"}
+        await world.call("PUT", f"/api/v1/billing/profiles/{profile['id']}", profile)
+        await shop.plan("pro", phase(usage_card(CARDS["unit"]), flat_card("seat", "31.00")))
+        await shop.plan("max", phase(flat_card("seat", "62.00")))
+        await shop.move_to(utc(2025, 8, 1))
+        for key in ("cancelled", "upgraded", "edited"):
+            await shop.subscribe(key, "pro")
+        await shop.use(["cancelled"], D(1000))
+        await shop.move_to(utc(2025, 8, 2))
+        await world.invoice(shop.customers["cancelled"], progressive=True)
+        (draft,) = await shop.invoices("edited")
+        draft["lines"][0] |= {
+            "period": {"from": "2025-08-01T00:00:00Z", "to": "2025-08-11T00:00:00Z"},
+            "rateCard": {"price": {"type": "flat", "amount": "10", "paymentTerm": "in_advance"}},
+        }
+        await world.call("PUT", f"/api/v1/billing/invoices/{draft['id']}", draft)
+        await shop.move_to(utc(2025, 8, 3))
+        await shop.cancel("cancelled")
+        await shop.cancel("edited")
+        path = f"/api/v1/subscriptions/{shop.subscriptions['upgraded']}/change"
+        await world.call("POST", path, {"plan": {"key": "max"}, "timing": "immediate"})
+        first, cut, typed, last = "2025-08-01", "2025-08-03", "2025-08-11", "2025-09-01"
+        part = ("Tokens", first, "2025-08-02", D(20))
+        seats = {
+            "cancelled": [(first, cut, D(2))],
+            "upgraded": [(first, cut, D(2)), (cut, last, D(58))],
+            "edited": [(first, typed, D(10))],
+        }
+        for day, status in ((4, "draft"), (15, "paid")):
+            await shop.move_to(utc(2025, 8, day))
+            assert part in await lines_of(shop, "cancelled")
+            for key, fees in seats.items():
+                assert [line[1:] for line in await lines_of(shop, key) if line[0] == "seat"] == fees
+                for invoice in await shop.invoices(key):
+                    assert invoice["status"] == status
+                    await _check_days(shop, invoice)
+        await shop.check_stable()
+
+
+async def _check_days(shop: Shop, invoice: dict[str, Any]) -> None:
+    """Check that both APIs show the same days of the invoice, its lines, what lies beneath them, and flat charges."""
+    shown = await shop.world.call("GET", f"/api/v3/openmeter/billing/invoices/{invoice['id']}")
+    charges = {one["id"]: one for one in await shop.world.charges(invoice["customer"]["id"])}
+    lines = {line["id"]: line["service_period"] for line in shown["lines"]}
+    assert lines == {line["id"]: line["period"] for line in invoice["lines"]}
+    for line in shown["lines"]:
+        assert {str(one["service_period"]) for one in line["detailed_lines"]} <= {str(line["service_period"])}
+        charge = charges[line["charge"]["id"]]
+        assert charge["type"] == "usage_based" or charge["service_period"] == line["service_period"]
+    whole = {"from": min(one["from"] for one in lines.values()), "to": max(one["to"] for one in lines.values())}
+    assert shown["service_period"] == invoice["period"] == whole

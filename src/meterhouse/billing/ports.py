@@ -95,6 +95,7 @@ class LineProjection:
     """A charge's run as an invoice line shows it (rating sections 1 and 10).
 
     Attributes:
+        period: the days that are billed. They move when those of a fee on a draft do.
         quantity, pre_line_quantity: units of this line's period after conversion and usage discount, and units before
             it. None for a flat line's pre-line quantity.
         metered_quantity, metered_pre_line_quantity: the same as the meter counted them. None for flat lines.
@@ -103,6 +104,7 @@ class LineProjection:
     """
 
     run_id: str | None
+    period: Period
     quantity: Decimal
     pre_line_quantity: Decimal | None
     metered_quantity: Decimal | None

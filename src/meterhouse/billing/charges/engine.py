@@ -59,11 +59,11 @@ async def preview(session: ReadSession, tools: Tools, line: LineRef) -> LineProj
     """Rate a gathering line with usage up to now."""
     charge = await read(session, line.charge_id, line.namespace)
     try:
-        return projections.of_value(await _previewed(session, tools, charge, line))
+        return projections.of_value(await _previewed(session, tools, charge, line), line.period)
     except InvalidInput as error:
         # One line that cannot be rated must not hide the others of the customer.
         log.warning("gathering line cannot be rated", charge_id=charge.id, error=error.message)
-        return projections.unrated(error.message)
+        return projections.unrated(error.message, line.period)
 
 
 async def _previewed(session: ReadSession, tools: Tools, charge: OpenCharge, line: LineRef) -> Valued:

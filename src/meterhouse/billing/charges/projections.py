@@ -11,12 +11,14 @@ from meterhouse.billing.ports import CreditApplied, LineOrigin, LineProjection
 from meterhouse.billing.rating.results import Totals, UsageDiscountApplied
 from meterhouse.catalog.prices import FlatPrice
 from meterhouse.kernel.money import ZERO
+from meterhouse.kernel.periods import Period
 
 
 def of_run(run: ChargeRunRow) -> LineProjection:
     """Show a run."""
     return LineProjection(
         run_id=run.id,
+        period=Period(run.service_period_from, run.service_period_to),
         quantity=run.quantity,
         pre_line_quantity=run.pre_line_quantity,
         metered_quantity=run.metered_quantity,
@@ -30,10 +32,11 @@ def of_run(run: ChargeRunRow) -> LineProjection:
     )
 
 
-def of_value(value: Valued) -> LineProjection:
-    """Show what a run would be."""
+def of_value(value: Valued, period: Period) -> LineProjection:
+    """Show what a run of this period would be."""
     return LineProjection(
         run_id=None,
+        period=period,
         quantity=value.quantity,
         pre_line_quantity=value.pre_line_quantity,
         metered_quantity=value.metered_quantity,
@@ -45,10 +48,11 @@ def of_value(value: Valued) -> LineProjection:
     )
 
 
-def unrated(reason: str) -> LineProjection:
-    """Show that a line could not be rated."""
+def unrated(reason: str, period: Period) -> LineProjection:
+    """Show that a line of this period could not be rated."""
     return LineProjection(
         run_id=None,
+        period=period,
         quantity=ZERO,
         pre_line_quantity=None,
         metered_quantity=None,

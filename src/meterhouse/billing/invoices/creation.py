@@ -173,11 +173,10 @@ class Creation:
         return invoice
 
     async def _move(self, session: WriteSession, invoice: InvoiceRow, valued: _Valued) -> None:
-        line, period = valued.taken.line, valued.ref.period
-        rest = Period(period.end, line.period_end)
+        line = valued.taken.line
+        rest = Period(valued.ref.period.end, line.period_end)
         remainder = InvoiceLineRow(**{name: getattr(line, name) for name in _INHERITED})
         line.invoice_id, line.invoice_kind = invoice.id, STANDARD
-        line.period_start, line.period_end = period.start, period.end
         line.invoice_at = valued.ref.invoice_at
         default_tax = invoice.workflow.default_tax_config if invoice.workflow else None
         show_origin(line, await self._engine.origin(session, line.charge_id), default_tax)

@@ -131,18 +131,16 @@ class Editing:
             invoice_at=line.invoice_at if invoice.kind == GATHERING else None,
         )
         await self._engine.edit_line(session, ref_of(invoice, row), edit)
-        if invoice.kind == STANDARD:
-            row.period_start, row.period_end = line.period.start, line.period.end
-            await self._show(session, invoice, row, created=False)
 
     async def _add(self, session: WriteSession, invoice: InvoiceRow, line: LineInput) -> None:
         pending = invoice.kind == GATHERING
+        default_tax = invoice.workflow.default_tax_config if invoice.workflow else None
         intent = intent_of(
             line if pending else on_a_draft(line),
             namespace=invoice.namespace,
             customer_id=invoice.customer_id,
             currency=invoice.currency,
-            default_tax=invoice.workflow.default_tax_config if invoice.workflow else None,
+            default_tax=default_tax,
         )
         [charge] = await self._engine.create(session, [intent], gathering_lines=pending)
         if pending:
@@ -158,13 +156,7 @@ class Editing:
             invoice_at=intent.invoice_at,
             changed_at=clock.now(),
         )
-        await self._show(session, invoice, row, created=True)
-
-    async def _show(self, session: WriteSession, invoice: InvoiceRow, row: InvoiceLineRow, *, created: bool) -> None:
-        ref = ref_of(invoice, row)
-        read = self._engine.invoice_created if created else self._engine.projection
-        projection = await read(session, ref)
-        default_tax = invoice.workflow.default_tax_config if invoice.workflow else None
+        projection = await self._engine.invoice_created(session, ref_of(invoice, row))
         show_origin(row, await self._engine.origin(session, row.charge_id), default_tax)
         session.add(row)
         await show_projection(session, row, projection)

@@ -45,8 +45,9 @@ def show_origin(line: InvoiceLineRow, origin: LineOrigin, default_tax: TaxConfig
 
 
 async def show_projection(session: WriteSession, line: InvoiceLineRow, projection: LineProjection) -> None:
-    """Put onto the line, and beneath it, what its run is worth."""
+    """Put onto the line, and beneath it, which days its run bills and what it is worth."""
     line.run_id = projection.run_id
+    line.period_start, line.period_end = projection.period.start, projection.period.end
     line.quantity = projection.quantity
     line.pre_line_quantity = projection.pre_line_quantity
     line.metered_quantity = projection.metered_quantity
