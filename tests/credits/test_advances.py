@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from meterhouse.credits import recognition
+from meterhouse.credits import collector, recognition
 from meterhouse.credits.advances import OpenAdvance, distribute
 from meterhouse.credits.steps import Tax
 from meterhouse.kernel.clock import FrozenClock
@@ -198,3 +198,23 @@ async def test_a_promised_grant_covers_an_advance_when_it_takes_effect(story: St
     assert (balance.settled, balance.pending) == (Decimal("2.60"), 0)
     await story.correct(run, "7.40")
     assert await story.settled() == 10
+
+
+async def test_an_advance_that_several_grants_fill_stays_whole(story: Story, time: FrozenClock) -> None:
+    time.at = day(6, 2)
+    for amount in ("3.40", "1.28"):
+        await story.grant(amount)
+    run = new_id()
+    # As of an instant at which there was no credit yet.
+    await story.collect("36.76", run=run, at=day(6, 1))
+    await story.fill()
+    assert await story.ledger(cost_basis=None, authorization_status="open") == {
+        AccountType.RECEIVABLE: Decimal("-32.08")
+    }
+    for amount in ("18.95", "18.95"):
+        await story.grant(amount)
+    async with story.db.read() as session:
+        (allocation,) = (await collector.allocations(session, NS, [run]))[run]
+    assert allocation.remaining == Decimal("36.76")
+    assert await story.ledger(cost_basis=None, authorization_status="open") == {}
+    assert await story.settled() == Decimal("5.82")

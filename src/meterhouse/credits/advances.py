@@ -119,7 +119,10 @@ async def record(
     if not filled:
         return
     covered: dict[str, Decimal] = defaultdict(lambda: ZERO)
-    by_segment = {one.share.advance.segment_id: one.share.advance for one in filled}
+    by_segment: dict[str, OpenAdvance] = {}
+    for one in filled:
+        # The first share of an advance has all of it; to those after it only what the ones before left was open.
+        by_segment.setdefault(one.share.advance.segment_id, one.share.advance)
     await repository.close_segments(session, namespace, list(by_segment), group.created_at)
     for one in filled:
         covered[one.share.advance.segment_id] += one.share.amount

@@ -183,6 +183,12 @@ def _bound(host: str, port: int) -> socket.socket:
     return listener
 
 
+def _on_terminal() -> structlog.typing.Processor:
+    # Tracebacks without the values of variables: printing these takes minutes where they hold the whole application,
+    # and they hold secrets.
+    return structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+
+
 def configure_logging() -> None:
     """Write log lines to standard error: coloured on a terminal, else one JSON object a line; times by the clock."""
     terminal = sys.stderr.isatty()
@@ -197,7 +203,7 @@ def configure_logging() -> None:
             structlog.processors.add_log_level,
             stamp,
             *([] if terminal else [structlog.processors.format_exc_info]),
-            structlog.dev.ConsoleRenderer() if terminal else structlog.processors.JSONRenderer(),
+            _on_terminal() if terminal else structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
