@@ -61,6 +61,7 @@ class World:
     charges: Charges
     invoices: Invoices
     sync: SubscriptionSync
+    usage: Usage
     customer_id: str
     feature_id: str
 
@@ -114,7 +115,8 @@ async def world(db: Database) -> AsyncIterator[World]:
     with clock.frozen(at("1-15")) as time:
         registry = InstalledApps()
         profiles = Profiles(registry)
-        charges = Charges(Usage(), profiles)
+        usage = Usage()
+        charges = Charges(usage, profiles)
         invoices = Invoices(charges, profiles, registry, {"sandbox": SandboxApp()})
         charges.connect(invoices)
         async with db.write() as session:
@@ -124,7 +126,7 @@ async def world(db: Database) -> AsyncIterator[World]:
             )
             feature = await features.create(session, NS, NewFeature("tokens", "Tokens", meter_id=meter.id))
         sync = SubscriptionSync(charges, profiles)
-        yield World(db, time, charges, invoices, sync, customer.id, feature.id)
+        yield World(db, time, charges, invoices, sync, usage, customer.id, feature.id)
 
 
 @pytest.fixture

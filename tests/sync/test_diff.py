@@ -12,7 +12,7 @@ from meterhouse.billing.charges.intents import ChargeIntent
 from meterhouse.billing.charges.states import Status
 from meterhouse.billing.charges.views import ChargeState, Invoiced
 from meterhouse.billing.ports import SubscriptionReference
-from meterhouse.billing.sync.diff import Create, Delete, Move, Patch, Relink, Replace, diff
+from meterhouse.billing.sync.diff import Create, Delete, Move, Patch, Redate, Relink, Replace, diff
 from meterhouse.billing.sync.targets import ended_at, targets
 from meterhouse.kernel.periods import Period
 from meterhouse.subscriptions.views import SubscriptionView
@@ -149,6 +149,14 @@ def test_other_dates_with_the_same_service_period() -> None:
     later = replace(fee, invoice_at=at("1-16"))
     assert told(plan([fee], [later])) == ["Replace fee/v[0]/period[0]"]
     assert plan([fee], [later], "fee/v[0]/period[0]") == []
+
+
+def test_the_rest_of_usage_that_was_invoiced_in_part_is_billed_when_it_is_wanted() -> None:
+    (tokens,) = targets(view(phase("main", item(TOKENS, end="2-01"))), at("1-20")).intents
+    sooner = replace(tokens, billing_period=span("1-15", "2-05"), invoice_at=at("2-05"), name="Other")
+    reference, charge_id = "S/main/tokens/v[0]/period[0]", "charge of S/main/tokens/v[0]/period[0]"
+    assert plan([tokens], [sooner], "tokens/v[0]/period[0]") == [Redate(reference, charge_id, sooner)]
+    assert told(plan([tokens], [sooner])) == ["Replace tokens/v[0]/period[0]"]
 
 
 def test_another_start_or_kind_makes_the_charge_anew() -> None:

@@ -1,11 +1,16 @@
 """What edits of a subscription make of its charges (subscription-sync sections 4 and 10, subscriptions section 7)."""
 
+from datetime import datetime
 from decimal import Decimal
 
+from sqlalchemy import select
+
 from meterhouse.billing.charges.views import Charge
-from meterhouse.billing.sync.diff import Relink
+from meterhouse.billing.invoices.models import GATHERING, InvoiceLineRow
+from meterhouse.billing.sync.diff import Move, Redate, Relink
 from meterhouse.billing.sync.service import SyncResult
 from meterhouse.catalog.ratecards import RateCard
+from meterhouse.kernel.periods import Period
 from meterhouse.subscriptions import service as subscriptions
 from meterhouse.subscriptions.patches import AddItem, Patch, RemoveItem, UnscheduleEdit
 from meterhouse.subscriptions.spec import ItemSpec
@@ -38,6 +43,16 @@ async def charges(world: World, subscription_id: str) -> dict[str, Charge]:
     return {name: found[intent.unique_reference_id] for name, intent in by_name([s.intent for s in states]).items()}
 
 
+async def pending(world: World) -> list[tuple[Period, datetime | None]]:
+    """Return which days gathering lines cover and when they are due."""
+    async with world.db.read() as session:
+        query = select(InvoiceLineRow).where(
+            InvoiceLineRow.invoice_kind == GATHERING, InvoiceLineRow.deleted_at.is_(None)
+        )
+        lines = await session.scalars(query.order_by(InvoiceLineRow.period_start))
+        return [(Period(line.period_start, line.period_end), line.invoice_at) for line in lines]
+
+
 async def amounts(world: World, subscription_id: str) -> dict[str, str]:
     return {name: str(one.amount_after_proration) for name, one in (await charges(world, subscription_id)).items()}
 
@@ -68,6 +83,25 @@ async def test_a_fee_is_prorated_on_both_sides_of_an_edit(world: World) -> None:
         "fee/v1[1]": "93.00",
         "tokens[0]": "None",
     }
+
+
+async def test_the_rest_of_usage_that_ended_before_is_billed_with_a_cancellation(world: World) -> None:
+    view = await world.subscribe(TOKENS)
+    await world.synced(view.id)
+    world.usage.total = Decimal(100)
+    world.time.at = at("1-25")
+    async with world.db.write() as session:
+        (invoice,) = await world.invoices.invoice_pending_lines(session, NS, world.customer_id, progressive=True)
+    assert [line.period for line in invoice.lines or ()] == [span("1-15", "1-25")]
+    world.time.at = at("2-01")
+    await edited(world, view.id, add(card("tokens", unit("0.03"))))
+    assert await pending(world) == [(span("1-25", "2-01"), at("2-15")), (span("2-01", "2-15"), at("2-15"))]
+    world.time.at = at("2-05")
+    await world.cancel(view.id)
+    result = await world.synced(view.id)
+    assert [type(patch) for patch in result.patches] == [Redate, Move]
+    assert await pending(world) == [(span("1-25", "2-01"), at("2-05")), (span("2-01", "2-05"), at("2-05"))]
+    assert (await world.synced(view.id)).patches == ()
 
 
 async def test_a_fee_begins_and_ends_in_the_middle_of_a_period(world: World) -> None:

@@ -62,6 +62,21 @@ async def change_periods(
     await session.flush()
 
 
+async def redate(session: WriteSession, tools: Tools, charge: OpenCharge, intent: ChargeIntent) -> None:
+    """Take the whole period, the billing period and the time of billing from an intent; runs and their lines stay."""
+    new = normalized(intent)
+    dated = replace(
+        base_intent(charge.row),
+        full_service_period=new.full_service_period,
+        billing_period=new.billing_period,
+        invoice_at=new.invoice_at,
+    )
+    write_base(charge.row, dated)
+    if charge.row.override is None:
+        await gather(session, tools, charge)
+    await session.flush()
+
+
 async def _carry_over(session: WriteSession, tools: Tools, charge: OpenCharge, old_end: datetime) -> None:
     """Let runs, lines and status follow an effective intent that was just written."""
     charge.row.amount_after_proration = amount_after_proration(charge.intent)

@@ -117,6 +117,15 @@ class Charges:
             invoice_at=invoice_at,
         )
 
+    async def redate(self, session: WriteSession, namespace: str, charge_id: str, intent: ChargeIntent) -> None:
+        """Let a charge be billed when `intent` is, and for its whole and billing periods; nothing else of it changes.
+
+        Raises:
+            NotFound: there is no such charge.
+        """
+        charge = await open_charge(session, namespace, charge_id)
+        await changes.redate(session, self.tools, charge, intent)
+
     async def replace_intent(self, session: WriteSession, namespace: str, charge_id: str, intent: ChargeIntent) -> None:
         """Give a charge without runs a new base intent of the same identity.
 

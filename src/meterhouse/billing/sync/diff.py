@@ -26,6 +26,15 @@ class Move:
 
 
 @dataclass(frozen=True, slots=True)
+class Redate:
+    """Usage that was realised stays as it is, but what is left of it is billed at another time."""
+
+    reference: str
+    charge_id: str
+    intent: ChargeIntent
+
+
+@dataclass(frozen=True, slots=True)
 class Replace:
     """The charge is to be billed otherwise."""
 
@@ -51,15 +60,15 @@ class Create:
     intent: ChargeIntent
 
 
-Patch = Delete | Move | Replace | Relink | Create
+Patch = Delete | Move | Redate | Replace | Relink | Create
 
 
 def diff(wanted: Sequence[ChargeIntent], existing: Sequence[ChargeState], synced: Mapping[str, str]) -> list[Patch]:
     """Return the patches, deletions first, each kind in order of identity.
 
     `synced` holds the digest of the content that each charge was last synced with: what a charge stores is normalized,
-    and so cannot be compared with what is wanted. A charge that is fixed keeps its content; only its end can move, and
-    the rows it comes from, which an edit of the subscription makes anew.
+    and so cannot be compared with what is wanted. A charge that is fixed keeps its content; only its end can move, when
+    the rest of its usage is billed, and the rows it comes from, which an edit of the subscription makes anew.
     """
     targets = {intent.unique_reference_id: intent for intent in wanted if intent.unique_reference_id is not None}
     stored = {state.unique_reference_id: state for state in existing if state.unique_reference_id is not None}
@@ -99,7 +108,10 @@ def _changes(reference: str, wanted: ChargeIntent, state: ChargeState, synced: s
     if moves:
         patches.append(Move(reference, state.id, wanted))
     fixed = state.is_fixed or _kind(wanted) != _kind(stored)
-    if not fixed and (synced != wanted.content_digest() or (not moves and _dates(wanted) != _dates(stored))):
+    redated = not moves and _dates(wanted) != _dates(stored)
+    if fixed and redated and not stored.is_flat:
+        patches.append(Redate(reference, state.id, wanted))
+    if not fixed and (redated or synced != wanted.content_digest()):
         patches.append(Replace(reference, state.id, wanted))
     elif wanted.subscription is not None and wanted.subscription != stored.subscription:
         patches.append(Relink(reference, state.id, wanted.subscription))

@@ -13,7 +13,7 @@ from meterhouse.billing.charges.views import ChargeState
 from meterhouse.billing.ports import SubscriptionReference
 from meterhouse.billing.profiles import Profiles
 from meterhouse.billing.sync import repository
-from meterhouse.billing.sync.diff import Create, Delete, Move, Patch, Relink, Replace, diff
+from meterhouse.billing.sync.diff import Create, Delete, Move, Patch, Redate, Relink, Replace, diff
 from meterhouse.billing.sync.explain import SubscriptionReason, reason_of
 from meterhouse.billing.sync.invoiced import beyond_invoiced
 from meterhouse.billing.sync.issued_days import around_issued
@@ -72,6 +72,10 @@ class ChargeBook(Protocol):
         invoice_at: datetime,
     ) -> None:
         """Extend or shrink a charge."""
+        ...
+
+    async def redate(self, session: WriteSession, namespace: str, charge_id: str, intent: ChargeIntent) -> None:
+        """Let what is left of a charge be billed when `intent` is."""
         ...
 
     async def replace_intent(self, session: WriteSession, namespace: str, charge_id: str, intent: ChargeIntent) -> None:
@@ -248,6 +252,8 @@ class SubscriptionSync:
                     billing_end=intent.billing_period.end,
                     invoice_at=intent.invoice_at,
                 )
+            case Redate():
+                await self._charges.redate(session, namespace, patch.charge_id, patch.intent)
             case Replace():
                 await self._charges.replace_intent(session, namespace, patch.charge_id, patch.intent)
             case Relink():
