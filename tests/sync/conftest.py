@@ -32,7 +32,7 @@ from meterhouse.metering import meters
 from meterhouse.metering.meter import Aggregation, NewMeter
 from meterhouse.metering.usage import UsageRequest
 from meterhouse.subscriptions import service as subscriptions
-from meterhouse.subscriptions.service import CustomPlan, NewSubscription
+from meterhouse.subscriptions.service import CustomPlan, NewSubscription, PlanChange
 from meterhouse.subscriptions.timing import NamedTiming, Timing
 from meterhouse.subscriptions.views import SubscriptionView
 from tests.sync.builders import FEE, SEAT, TOKENS, at, short
@@ -69,15 +69,24 @@ class World:
         self, *cards: RateCard, start: Timing = NamedTiming.IMMEDIATE, credit_only: bool = False
     ) -> SubscriptionView:
         """Subscribe the customer to these rate cards, in one phase `main`; nothing is synced yet."""
-        plan = CustomPlan(
+        plan = self._plan(cards, credit_only=credit_only)
+        async with self.db.write() as session:
+            return await subscriptions.create(session, NS, NewSubscription(self.customer_id, plan, timing=start))
+
+    async def change(self, subscription_id: str, *cards: RateCard) -> SubscriptionView:
+        """Let a subscription to these rate cards take the place of another now; nothing is synced yet."""
+        async with self.db.write() as session:
+            wanted = PlanChange(self._plan(cards), NamedTiming.IMMEDIATE)
+            return (await subscriptions.change(session, NS, subscription_id, wanted)).next
+
+    def _plan(self, cards: Sequence[RateCard], *, credit_only: bool = False) -> CustomPlan:
+        return CustomPlan(
             name="Pro",
             currency="USD",
             billing_cadence=Duration.parse("P1M"),
             phases=(PlanPhase("main", "Main", None, {}, None, tuple(self._bound(card) for card in cards)),),
             settlement_mode=SettlementMode.CREDIT_ONLY if credit_only else SettlementMode.CREDIT_THEN_INVOICE,
         )
-        async with self.db.write() as session:
-            return await subscriptions.create(session, NS, NewSubscription(self.customer_id, plan, timing=start))
 
     def _bound(self, card: RateCard) -> RateCard:
         return card if card.feature_key is None else card.model_copy(update={"feature_id": self.feature_id})

@@ -146,6 +146,23 @@ async def test_what_was_invoiced_stays_and_names_the_rows_there_are(world: World
     assert sources == {"fee[0]": items[0].id, "fee/v1[0]": items[1].id}
 
 
+async def test_what_was_invoiced_stays_where_the_plan_is_changed_and_changed_back_at_once(world: World) -> None:
+    first = await world.subscribe(FEE)
+    await world.synced(first.id)
+    async with world.db.write() as session:
+        await world.invoices.invoice_pending_lines(session, NS, world.customer_id, progressive=False)
+    world.time.at = at("2-01")
+    second = await world.change(first.id, DEARER)
+    third = await world.change(second.id, FEE)
+    # What stands between the first and the third lasts no time.
+    for one in (first, second, third):
+        assert (await world.synced(one.id)).failures == ()
+    found = await charges(world, first.id)
+    assert {name: one.intent.service_period for name, one in found.items()} == {"fee[0]": span("1-15", "2-15")}
+    assert await amounts(world, second.id) == {}
+    assert await amounts(world, third.id) == {"fee[0]": "0.00", "fee[1]": "62.00"}
+
+
 async def test_edits_within_a_second_owe_one_fee(world: World) -> None:
     world.time.at = at("1-15T00:00:00.3")
     view = await world.subscribe(FEE)

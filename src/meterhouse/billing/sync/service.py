@@ -204,12 +204,15 @@ class SubscriptionSync:
         self, session: ReadSession, view: SubscriptionView, existing: Sequence[ChargeState]
     ) -> tuple[ChargeIntent, ...]:
         """Return what is wanted of the subscription that takes the place of this one, for the days invoices bill."""
-        superseding = view.annotations.get(SUPERSEDING)
-        if superseding is None:
-            return ()
-        following = await subscriptions.load(session, view.namespace, superseding, include_deleted=True)
-        if following.deleted_at is not None:
-            return ()
+        following = view
+        # One that was changed again in the second of its beginning has nothing; the one after it took the place.
+        while following is view or following.active_from == following.active_to:
+            superseding = following.annotations.get(SUPERSEDING)
+            if superseding is None:
+                return ()
+            following = await subscriptions.load(session, view.namespace, superseding, include_deleted=True)
+            if following.deleted_at is not None:
+                return ()
         billed = (state.invoiced.period.end for state in existing if state.invoiced is not None)
         return targets(following, max(billed, default=following.active_from)).intents
 
