@@ -12,6 +12,8 @@ from sqlalchemy.exc import DBAPIError
 from structlog.testing import capture_logs
 
 from tests.scenarios.conftest import NewWorld
+from tests.scenarios.shop import MODES, Shop, flat_card, phase
+from tests.scenarios.test_addon_stories import addon, sell, take
 from tests.scenarios.world import World
 
 FEBRUARY = datetime(2025, 2, 15, tzinfo=UTC)
@@ -427,3 +429,70 @@ async def test_requests_that_make_no_sense_are_refused(new_world: NewWorld) -> N
         empty = await company.begin()
         await world.app.worker.drain()
         assert (await company.read(empty))["status"] == "completed"
+
+
+def _with_setup(seat: str, mode: str) -> dict[str, Any]:
+    cards = [flat_card("seat", seat), flat_card("setup", "500", cadence=None)]
+    return {"name": "Team", "billingCadence": "P1M", "settlementMode": mode, "phases": [phase(*cards)]}
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_a_setup_is_paid_once_and_credits_come_back(new_world: NewWorld, mode: str) -> None:
+    async with new_world() as world:
+        company = Company(world)
+        await company.version(_with_setup("100", mode))
+        await company.subscribe()
+        (customer,) = company.customers
+        await world.grant(customer, Decimal(2000))
+        world.pass_time(timedelta(hours=2))
+        await world.settle()
+        # Half of the 31 days from 15 January.
+        world.clock.at = datetime(2025, 1, 30, 12, tzinfo=UTC)
+        await company.version(_with_setup("110", mode))
+
+        async def foretold(**options: Any) -> Any:
+            preview = await company.begin(dry_run=True, timing="immediate", **options)
+            await world.app.worker.drain()
+            return (await company.outcomes(preview))[0]["forecast"]
+
+        # What an invoice bills stays, and half of what the seat became dearer comes to it; credits are set right.
+        now = [("seat", "5")] if mode == MODES[0] else [("seat", "-50"), ("seat", "55")]
+        found = await foretold()
+        assert (_lines(found["before"]), found["difference"]) == ([("seat", "100")], "15")
+        assert sorted(_lines(found["after"])) == sorted([*now, ("seat", "110")])
+        # Who is sent to the beginning of a phase pays for that.
+        assert ("setup", "500") in _lines((await foretold(starting_phase="main"))["after"])
+
+        migration = await company.begin(timing="immediate")
+        await world.app.worker.drain()
+        (done,) = await company.outcomes(migration)
+        (setup,) = await _items(world, done["next_subscription_id"], "setup")
+        assert setup["price"] is None
+        world.clock.at = FEBRUARY + timedelta(hours=2)
+        await world.settle()
+        assert (await world.balance(customer))["settled"] == 2000 - (100 + 500) - 115
+
+
+async def _items(world: World, subscription: str, key: str) -> list[dict[str, Any]]:
+    found = await world.call("GET", f"/api/v1/subscriptions/{subscription}")
+    items: list[dict[str, Any]] = found["phases"][0]["itemTimelines"][key]
+    return items
+
+
+async def test_add_ons_that_end_are_named(new_world: NewWorld) -> None:
+    async with new_world() as world:
+        shop = Shop(world)
+        await shop.open()
+        extra = await addon(shop, "extra", [flat_card("seat", "30.00")])
+        await sell(shop, "team", extra, flat_card("seat", "100"))
+        await shop.subscribe("other", "team")
+        await take(shop, "team", extra, 2)
+        first = (await world.call("GET", "/api/v1/plans/team"))["id"]
+        await shop.plan("team", phase(flat_card("seat", "110")))
+        path = f"/api/v3/meterhouse/plans/{first}/migrations"
+        for dry_run in (True, False):
+            made = await world.call("POST", path, {"dry_run": dry_run, "timing": "immediate"}, status=202)
+            await world.app.worker.drain()
+            rows = (await world.call("GET", f"{path}/{made['id']}/subscriptions"))["data"]
+            found = {one["subscription_id"]: one["dropped_addons"] for one in rows}
+            assert found == {shop.subscriptions["team"]: ["extra"], shop.subscriptions["other"]: []}

@@ -4,11 +4,12 @@ Terms: subscriptions sections 1 and 3. Intervals are derived by `timeline`.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 from meterhouse.catalog.plans.plan import Plan, PlanPhase
+from meterhouse.catalog.prices import Discounts
 from meterhouse.catalog.ratecards import BooleanEntitlementTemplate, RateCard
 from meterhouse.kernel.errors import invalid
 from meterhouse.kernel.periods import Duration
@@ -101,6 +102,7 @@ def from_plan(
     billing_anchor: datetime,
     starting_phase: str | None = None,
     starting_phase_ends: datetime | None = None,
+    starting_phase_began: bool = False,
 ) -> SubscriptionSpec:
     """Lay a plan out in time.
 
@@ -110,6 +112,7 @@ def from_plan(
     Args:
         starting_phase: the phases before it last no time.
         starting_phase_ends: when the starting phase ends, if it ever does, instead of after its duration.
+        starting_phase_began: it began before, in another subscription, which owed what its beginning costs once.
 
     Raises:
         InvalidInput: the plan has no phase of that key, or reaches beyond the calendar.
@@ -122,12 +125,20 @@ def from_plan(
         except (OverflowError, ValueError):
             message = f"phase {phase.key} would start after the end of the calendar"
             raise invalid(message, field="$.plan") from None
+        if starting_phase_began and phase.key == starting_phase:
+            phase = replace(phase, rate_cards=tuple(_without_one_time_fee(card) for card in phase.rate_cards))
         phases.append(_phase(phase, start, hint, plan.currency))
         if starting_phase_ends is not None and duration is not None and phase.key == starting_phase:
             counted_from, offset = starting_phase_ends, Duration()
         else:
             offset = offset + (duration or Duration())
     return SubscriptionSpec(plan.currency, plan.billing_cadence, billing_anchor, active_from, tuple(phases))
+
+
+def _without_one_time_fee(card: RateCard) -> RateCard:
+    if card.billing_cadence is not None or card.price is None:
+        return card
+    return card.model_copy(update={"price": None, "discounts": Discounts()})
 
 
 def _phase(phase: PlanPhase, active_from: datetime, hint: int, currency: str) -> PhaseSpec:

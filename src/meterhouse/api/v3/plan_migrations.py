@@ -151,7 +151,10 @@ class MigrationForecastSide(V3Model):
 
 
 class MigrationForecast(V3Model):
-    """What the next invoice would be without the migration and with it: usage so far, before credits and taxes."""
+    """What the next invoice would be without the migration and with it: usage so far, before credits and taxes.
+
+    What credits paid already and get back is a negative amount.
+    """
 
     currency: str
     next_invoice_at: Instant
@@ -187,6 +190,9 @@ class PlanMigrationSubscription(V3Model):
     next_subscription_id: Opt[Ulid] = None
     failure: Opt[MigrationFailure] = None
     forecast: Opt[MigrationForecast] = None
+    dropped_addons: list[ResourceKey] = Field(
+        description="Keys of the add-ons that the migration ends, or would end: the customer may buy them anew."
+    )
     finished_at: Opt[Instant] = None
 
     @classmethod
@@ -200,6 +206,7 @@ class PlanMigrationSubscription(V3Model):
             next_subscription_id=found.next_subscription_id,
             failure=None if failure is None else MigrationFailure(code=failure.code, message=failure.message),
             forecast=None if forecast is None else MigrationForecast.of(forecast),
+            dropped_addons=list(found.dropped_addons),
             finished_at=found.finished_at,
         )
 

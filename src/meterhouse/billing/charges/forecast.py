@@ -38,23 +38,36 @@ async def due(
     Raises:
         BillingError: usage cannot be read or rated.
     """
+    return [
+        _due(charge, await _left(session, tools, charge, until))
+        for charge in await _charges(session, namespace, subscription_id)
+        if charge.intent.invoice_at <= until
+    ]
+
+
+async def paid_by_credits(session: ReadSession, namespace: str, subscription_id: str) -> list[DueCharge]:
+    """Return the subscription's charges that credits alone pay, with what they paid of each as its amount."""
+    charges = await _charges(session, namespace, subscription_id)
+    return [_due(charge, total(gross(run) for run in charge.runs)) for charge in charges if charge.by_credits_only]
+
+
+async def _charges(session: ReadSession, namespace: str, subscription_id: str) -> list[OpenCharge]:
     rows = [row for row, *_ in await repository.of_subscriptions(session, namespace, [subscription_id])]
     runs: dict[str, list[ChargeRunRow]] = {row.id: [] for row in rows}
     for run in await repository.runs_of(session, namespace, list(runs)):
         runs[run.charge_id].append(run)
-    charges = [OpenCharge(row, runs[row.id]) for row in rows if row.deleted_at is None]
-    return [
-        DueCharge(
-            charge.id,
-            charge.intent.name,
-            charge.row.feature_key,
-            charge.intent.service_period,
-            charge.intent.invoice_at,
-            await _left(session, tools, charge, until),
-        )
-        for charge in charges
-        if charge.intent.invoice_at <= until
-    ]
+    return [OpenCharge(row, runs[row.id]) for row in rows if row.deleted_at is None]
+
+
+def _due(charge: OpenCharge, amount: Decimal) -> DueCharge:
+    return DueCharge(
+        charge.id,
+        charge.intent.name,
+        charge.row.feature_key,
+        charge.intent.service_period,
+        charge.intent.invoice_at,
+        amount,
+    )
 
 
 async def _left(session: ReadSession, tools: Tools, charge: OpenCharge, until: datetime) -> Decimal:

@@ -201,6 +201,10 @@ class Charges:
         """
         return await forecast.due(session, self.tools, namespace, subscription_id, until)
 
+    async def paid_by_credits(self, session: ReadSession, namespace: str, subscription_id: str) -> list[DueCharge]:
+        """Return the subscription's charges that credits alone pay, with what they paid of each."""
+        return await forecast.paid_by_credits(session, namespace, subscription_id)
+
     async def list_charges(
         self,
         session: ReadSession,

@@ -1,6 +1,7 @@
 """What migrating a subscription would change in money: done for real inside a savepoint that is then taken back."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import replace
 from datetime import datetime
 
 from meterhouse.billing.charges.forecast import DueCharge
@@ -10,6 +11,7 @@ from meterhouse.billing.sync.service import SubscriptionSync
 from meterhouse.kernel import clock
 from meterhouse.kernel.db import WriteSession
 from meterhouse.kernel.errors import PreconditionFailed
+from meterhouse.kernel.money import ZERO
 from meterhouse.subscriptions import service as subscriptions
 
 
@@ -19,17 +21,14 @@ async def forecast(
     sync: SubscriptionSync,
     namespace: str,
     subscription_id: str,
-    migrate: Callable[[], Awaitable[str]],
-) -> Forecast:
-    """Return what the subscription's charges come to at its next invoice, as it is and after `migrate`.
+    migrate: Callable[[], Awaitable[subscriptions.Changed]],
+) -> tuple[Forecast, subscriptions.Changed]:
+    """Return what the subscription's charges come to at its next invoice, as it is and after `migrate`, and that.
 
     Changes the database: the caller takes that back.
 
     The next invoice is when the first charge is due that is not due yet; where there is none, everything due now
-    counts.
-
-    Args:
-        migrate: migrates the subscription and returns the id of the one that follows it.
+    counts. What credits alone pay is booked before it is due, and can come back: as much is a negative line afterwards.
 
     Raises:
         DomainError: the migration is refused.
@@ -52,12 +51,18 @@ async def forecast(
     known = await charges.of_subscription(session, namespace, subscription_id)
     until = min((one.intent.invoice_at for one in known if one.intent.invoice_at > now), default=now)
     before = await due(subscription_id, until=until)
-    next_id = await migrate()
-    after = await due(subscription_id, next_id, until=until)
-    return Forecast(currency=view.currency, until=until, before=_lines(before), after=_lines(after))
+    paid = await charges.paid_by_credits(session, namespace, subscription_id)
+    changed = await migrate()
+    after = {one.id: one for one in await due(subscription_id, changed.next.id, until=until)}
+    kept = {one.id: one.amount for one in await charges.paid_by_credits(session, namespace, subscription_id)}
+    for one in paid:
+        shown, back = after.get(one.id, replace(one, amount=ZERO)), one.amount - kept.get(one.id, ZERO)
+        after[one.id] = replace(shown, amount=shown.amount - back)
+    found = Forecast(currency=view.currency, until=until, before=_lines(before), after=_lines(after.values()))
+    return found, changed
 
 
-def _lines(charges: list[DueCharge]) -> tuple[ForecastLine, ...]:
+def _lines(charges: Iterable[DueCharge]) -> tuple[ForecastLine, ...]:
     return tuple(
         ForecastLine(
             charge_id=charge.id,

@@ -2,7 +2,8 @@
 
 from datetime import datetime
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, text
+from sqlalchemy import CheckConstraint, ForeignKey, Index, String, text
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 
 from meterhouse.kernel import clock
@@ -68,4 +69,5 @@ class MigratedSubscriptionRow(Base):
     next_subscription_id: Mapped[str | None]
     failure: Mapped[JSONObject | None]
     forecast: Mapped[JSONObject | None]
+    dropped_addons: Mapped[list[str]] = mapped_column(ARRAY(String), server_default="{}")
     finished_at: Mapped[datetime | None]

@@ -28,6 +28,7 @@ from meterhouse.kernel.errors import Conflict, DomainError, NotFound, invalid
 from meterhouse.kernel.jobs import enqueue
 from meterhouse.kernel.pages import Page, PageRequest
 from meterhouse.subscriptions import service as subscriptions
+from meterhouse.subscriptions.service import Changed
 from meterhouse.subscriptions.timing import NamedTiming
 from meterhouse.subscriptions.views import PlanReference
 
@@ -175,11 +176,15 @@ class PlanMigrations:
         try:
             async with session.begin_nested():
                 if migration.dry_run:
-                    shown = await self._preview(session, migration, subscription_id)
-                    result = {"outcome": Outcome.PREVIEWED, "forecast": shown.model_dump(mode="json")}
+                    shown, changed = await self._preview(session, migration, subscription_id)
+                    result: dict[str, object] = {
+                        "outcome": Outcome.PREVIEWED,
+                        "forecast": shown.model_dump(mode="json"),
+                    }
                 else:
-                    next_id = await self._migrate(session, migration, subscription_id)
-                    result = {"outcome": Outcome.MIGRATED, "next_subscription_id": next_id}
+                    changed = await self._migrate(session, migration, subscription_id)
+                    result = {"outcome": Outcome.MIGRATED, "next_subscription_id": changed.next.id}
+                result["dropped_addons"] = list(changed.dropped_addons)
         except Exception as error:
             if may_pass(error):
                 raise
@@ -207,19 +212,20 @@ class PlanMigrations:
             if migration.status == Status.RUNNING and not left:
                 migration.status, migration.completed_at = Status.COMPLETED.value, clock.now()
 
-    async def _migrate(self, session: WriteSession, migration: PlanMigrationRow, subscription_id: str) -> str:
+    async def _migrate(self, session: WriteSession, migration: PlanMigrationRow, subscription_id: str) -> Changed:
         wanted = subscriptions.Migration(
             migration.target_version,
             NamedTiming(migration.timing),
             starting_phase=migration.starting_phase,
             keeps_phase=True,
         )
-        changed = await subscriptions.migrate(
+        return await subscriptions.migrate(
             session, migration.namespace, subscription_id, wanted, credits_enabled=self._charges.tools.credits_enabled
         )
-        return changed.next.id
 
-    async def _preview(self, session: WriteSession, migration: PlanMigrationRow, subscription_id: str) -> Forecast:
+    async def _preview(
+        self, session: WriteSession, migration: PlanMigrationRow, subscription_id: str
+    ) -> tuple[Forecast, Changed]:
         async with session.begin_nested() as attempt:
             found = await forecast(
                 session,
@@ -279,5 +285,6 @@ def _subscription(row: MigratedSubscriptionRow) -> MigratedSubscription:
         next_subscription_id=row.next_subscription_id,
         failure=None if row.failure is None else Failure.model_validate(row.failure),
         forecast=None if row.forecast is None else Forecast.model_validate(row.forecast),
+        dropped_addons=tuple(row.dropped_addons),
         finished_at=row.finished_at,
     )

@@ -118,6 +118,7 @@ class MigratedSubscription:
     Attributes:
         next_subscription_id: the one that follows it.
         forecast: of a dry run.
+        dropped_addons: keys of the add-ons that the migration ends, or would end.
     """
 
     subscription_id: str
@@ -126,4 +127,5 @@ class MigratedSubscription:
     next_subscription_id: str | None
     failure: Failure | None
     forecast: Forecast | None
+    dropped_addons: tuple[str, ...]
     finished_at: datetime | None

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 
+from meterhouse.catalog.addons.models import AddonRow
 from meterhouse.kernel import clock
 from meterhouse.kernel.conditions import Sort, order_by
 from meterhouse.kernel.db import ReadSession, WriteSession
@@ -73,6 +74,12 @@ async def giving(
         return one.gives() and (since is None or one.active_to is None or one.active_to > since)
 
     return [purchase_id for purchase_id, timeline in found.items() if any(counts(one) for one in timeline)]
+
+
+async def addon_keys(session: ReadSession, purchase_ids: Sequence[str]) -> list[str]:
+    """Return the keys of the add-ons of purchases, in alphabetical order."""
+    query = select(AddonRow.key).join(SubscriptionAddonRow, SubscriptionAddonRow.addon_id == AddonRow.id)
+    return sorted(await session.scalars(query.where(SubscriptionAddonRow.id.in_(purchase_ids)).distinct()))
 
 
 async def set_quantity(session: WriteSession, row: SubscriptionAddonRow, change: QuantityChange) -> None:

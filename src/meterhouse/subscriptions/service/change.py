@@ -55,8 +55,8 @@ class Migration:
 
     Attributes:
         starting_phase: key of the phase to begin with; the phases before it last no time.
-        keeps_phase: without a `starting_phase`, go on in the phase of the key that runs at the changeover, and end it
-            when it would have ended.
+        keeps_phase: without a `starting_phase`, go on in the phase of the key that runs at the changeover, end it when
+            it would have ended, and owe nothing again that its beginning costs once.
     """
 
     version: int | None = None
@@ -68,10 +68,15 @@ class Migration:
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """The subscription that ends, and the one that begins at that instant."""
+    """The subscription that ends, and the one that begins at that instant.
+
+    Attributes:
+        dropped_addons: keys of the add-ons that end with it, which it had then or later.
+    """
 
     current: SubscriptionView
     next: SubscriptionView
+    dropped_addons: tuple[str, ...] = ()
 
 
 async def change(
@@ -124,10 +129,10 @@ async def migrate(
         raise invalid("a subscription with a plan of its own has no versions to migrate to", field="$.target_version")
     plan = await migration_target(session, namespace, view.plan, wanted.version)
     end = timing.end_of(view, wanted.timing)
-    starting_phase, phase_ends = wanted.starting_phase, None
+    starting_phase, phase_ends, phase_began = wanted.starting_phase, None, False
     if starting_phase is None and wanted.keeps_phase:
         kept = _phase_to_keep(view, plan, end)
-        starting_phase, phase_ends = kept.key, kept.active_to
+        starting_phase, phase_ends, phase_began = kept.key, kept.active_to, kept.active_from < end
     sold_as = await plans.get(session, namespace, view.plan.id)
     overridden = view.settlement_mode is not sold_as.settlement_mode
     following = NewSubscription(
@@ -140,6 +145,7 @@ async def migrate(
         billing_anchor=wanted.billing_anchor,
         starting_phase=starting_phase,
         starting_phase_ends=phase_ends,
+        starting_phase_began=phase_began,
         cost_basis_mode=view.cost_basis_mode,
     )
     return await _follow(session, row, view, following, end, credits_enabled=credits_enabled)
@@ -195,7 +201,7 @@ async def _follow(
     *,
     credits_enabled: bool,
 ) -> Changed:
-    dropped = await purchases.giving(session, row.namespace, row.id, since=end)
+    dropped = await purchases.addon_keys(session, await purchases.giving(session, row.namespace, row.id, since=end))
     if dropped:
         log.info("add-ons end with their subscription", subscription=row.id, addons=dropped)
     await end_at(session, row, end)
@@ -203,4 +209,5 @@ async def _follow(
     begun = await create(session, row.namespace, following, credits_enabled=credits_enabled)
     links.link(row, await load_row(session, row.namespace, begun.id))
     await session.flush()
-    return Changed(await load(session, row.namespace, row.id), await load(session, row.namespace, begun.id))
+    current, next_ = await load(session, row.namespace, row.id), await load(session, row.namespace, begun.id)
+    return Changed(current, next_, tuple(dropped))

@@ -66,6 +66,8 @@ class NewSubscription:
         billing_anchor: where billing periods are counted from, before or after the start; default: the start.
         starting_phase: key of the phase to begin with; the phases before it last no time.
         starting_phase_ends: when that phase ends, if it ever does; default: after its duration.
+        starting_phase_began: whether it began before, in the subscription that this one follows; what its beginning
+            costs once is not owed again.
     """
 
     customer_id: str
@@ -78,6 +80,7 @@ class NewSubscription:
     billing_anchor: datetime | None = None
     starting_phase: str | None = None
     starting_phase_ends: datetime | None = None
+    starting_phase_began: bool = False
     named_after_version: bool = False
     cost_basis_mode: CostBasisMode = CostBasisMode.DYNAMIC
 
@@ -110,6 +113,7 @@ async def create(
         billing_anchor=anchor,
         starting_phase=new.starting_phase,
         starting_phase_ends=new.starting_phase_ends,
+        starting_phase_began=new.starting_phase_began,
     )
     await checks.check(session, namespace, spec)
     checks.check_currency(customer, spec, "$.plan")
