@@ -8,7 +8,9 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from meterhouse.api.v1.entitlements.parts import Interval
+from meterhouse.api.wire import Interval as AnyInterval
 from meterhouse.api.wire import ISODuration, UnsignedDuration
+from meterhouse.catalog.ratecards import Cadence
 from meterhouse.kernel.db import Database
 from tests.catalog.http import client_of
 
@@ -17,7 +19,7 @@ V1, V3 = "/api/v1/plans", "/api/v3/openmeter/plans"
 UNFIT = ["P" + "9" * 100 + "Y", "PT0." + "0" * 100 + "1S", "PT" + "9" * 1_000_001 + "S", "P" + "9" * 40 + "Y"]
 UNFIT += ["PT0." + "0" * 40 + "1S", "PT0.0000001S", "P10000Y", "P101Y", "P1M-40D", "P1DT-48H"]
 
-Place = Callable[[str], tuple[str, dict[str, Any]]]
+Place = Callable[[Any], tuple[str, dict[str, Any]]]
 
 
 @pytest.mark.parametrize(
@@ -43,6 +45,14 @@ def test_durations_of_v3_have_no_signs(text: str) -> None:
         TypeAdapter(UnsignedDuration).validate_python(text)
 
 
+@pytest.mark.parametrize("value", [{"months": 1}, {}, {"years": 5000}, 5, 1.5, True, None, ["P1M"], b"P1M"])
+@pytest.mark.parametrize("kind", [ISODuration, UnsignedDuration, AnyInterval, Interval, Cadence])
+def test_what_is_no_text_is_no_duration(kind: Any, value: object) -> None:
+    """The last kind reads what is stored."""
+    with pytest.raises(ValidationError, match=r"must be an ISO 8601 duration.* such as P1M"):
+        TypeAdapter(kind).validate_python(value)
+
+
 @pytest.fixture
 async def client(db: Database) -> AsyncIterator[httpx.AsyncClient]:
     """A client of both API versions."""
@@ -53,7 +63,7 @@ async def client(db: Database) -> AsyncIterator[httpx.AsyncClient]:
 def first(place: str) -> Place:
     """Write a plan of v1 with a duration at a place."""
 
-    def body(text: str) -> tuple[str, dict[str, Any]]:
+    def body(text: object) -> tuple[str, dict[str, Any]]:
         template = {"type": "metered", "issueAfterReset": 5, "usagePeriod": "P1M"}
         card: dict[str, Any] = {"type": "flat_fee", "key": "fee", "name": "Fee", "billingCadence": "P1M"}
         card |= {"price": {"type": "flat", "amount": "5"}, "entitlementTemplate": template}
@@ -68,7 +78,7 @@ def first(place: str) -> Place:
 def third(place: str) -> Place:
     """Write a plan of v3 with a duration at a place."""
 
-    def body(text: str) -> tuple[str, dict[str, Any]]:
+    def body(text: object) -> tuple[str, dict[str, Any]]:
         entitlement = {"type": "metered", "limit": 5, "usage_period": "P1M"}
         card: dict[str, Any] = {"key": "fee", "name": "Fee", "billing_cadence": "P1M", "entitlement": entitlement}
         card |= {"price": {"type": "flat", "amount": "5"}}
@@ -93,6 +103,11 @@ async def test_plans_name_the_duration_that_is_refused(client: httpx.AsyncClient
         answer = await client.post(path, json=plan)
         assert answer.status_code == 400, (text, answer.text)
         assert "phases" in answer.text
+    for value in ({"months": 1}, {}, {"years": 5000}, 5):
+        path, plan = place(value)
+        answer = await client.post(path, json=plan)
+        assert answer.status_code == 400, (value, answer.text)
+        assert "must be an ISO 8601 duration written as a string, such as P1M" in answer.json()["detail"]
     path, plan = place("P2M")
     assert (await client.post(path, json=plan)).status_code == 201
 

@@ -11,6 +11,9 @@ from meterhouse.api.app import create_v1, create_v3
 
 WRONG: dict[type, tuple[object, ...]] = {bool: ("yes", "true", 1), int: ("3", True, 3.0)}
 
+# What is no text, and has members that the values behind texts may have.
+NO_TEXT = (5, 1.5, True, {}, {"months": 1}, {"value": "USD"}, ["P1M"])
+
 
 def parts(annotation: Any) -> Iterator[Any]:
     """Yield an annotation and all that it is made of."""
@@ -55,3 +58,28 @@ def test_requests_are_taken_literally(create: Any) -> None:
                     assert (field.alias or name) in places, (model, name, wrong)
                     seen += 1
     assert seen > 40
+
+
+def kinds(schema: dict[str, Any], named: dict[str, Any]) -> set[str]:
+    """Return the types of JSON that a part of a document takes."""
+    if "$ref" in schema:
+        return kinds(named[schema["$ref"].rsplit("/", 1)[-1]], named)
+    either = schema.get("anyOf") or schema.get("oneOf") or []
+    return {kind for one in either for kind in kinds(one, named)} or {schema.get("type", "any")}
+
+
+@pytest.mark.parametrize("create", [create_v1, create_v3])
+def test_a_member_that_is_documented_as_text_takes_nothing_else(create: Any) -> None:
+    seen = 0
+    for model in bodies(create()):
+        document = model.model_json_schema()
+        for name, schema in document.get("properties", {}).items():
+            if kinds(schema, document.get("$defs", {})) - {"null"} != {"string"}:
+                continue
+            for wrong in NO_TEXT:
+                with pytest.raises(ValidationError) as refused:
+                    model.model_validate({name: wrong})
+                places = [one["loc"][0] for one in refused.value.errors()]
+                assert name in places, (model, name, wrong)
+                seen += 1
+    assert seen > 400

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from fastapi import Request
 
 from meterhouse.api.problems import InvalidParameterError
-from meterhouse.api.wire import ULID_PATTERN
+from meterhouse.api.wire import RFC3339, ULID_PATTERN
 from meterhouse.kernel.conditions import Check, Condition, Operator, Scalar, Sort
 
 E = TypeVar("E", bound=StrEnum)
@@ -58,7 +58,6 @@ _BOOLEANS = {"1": True, "t": True, "T": True, "TRUE": True, "true": True, "True"
     "False": False,
 }
 _PARAMETER = re.compile(r"filter(?P<path>(?:\[[^\[\]]*\])+)")
-_RFC3339 = re.compile(r"\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(\.\d+)?([Zz]|[+-]\d{2}:\d{2})")
 _LABELS = "labels"
 
 
@@ -81,7 +80,7 @@ def _ulid(value: str) -> str:
 
 
 def _instant(value: str) -> datetime:
-    if not _RFC3339.fullmatch(value):
+    if not RFC3339.fullmatch(value):
         raise ValueError("must be an RFC 3339 instant")
     try:
         return datetime.fromisoformat(value.upper()).astimezone(UTC)

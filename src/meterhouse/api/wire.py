@@ -14,6 +14,7 @@ from pydantic import (
     Field,
     GetCoreSchemaHandler,
     PlainSerializer,
+    PlainValidator,
     StringConstraints,
     ValidationError,
     WithJsonSchema,
@@ -137,11 +138,17 @@ def _to_utc(instant: datetime) -> datetime:
         raise ValueError("lies outside the years 1 to 9999 in UTC") from None
 
 
+# Of section 5.6: a space for the T, no seconds or an offset without its colon are forms of ISO 8601 alone.
+RFC3339 = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]+)?(?:[Zz]|[+-][0-9]{2}:[0-9]{2})"
+)
+
+
 def _instant_text_only(value: object) -> object:
-    # In a query a number arrives as text, and pydantic would read it as seconds since 1970.
-    if isinstance(value, int | float) or (isinstance(value, str) and re.fullmatch(r"[-+]?[0-9.]+", value.strip())):
-        raise ValueError("must be an RFC 3339 instant, not a number")
-    return value
+    # Of anything else, such as a number, pydantic would make an instant in its own way.
+    if isinstance(value, datetime) or (isinstance(value, str) and RFC3339.fullmatch(value)):
+        return value
+    raise ValueError("must be an RFC 3339 instant with an offset or Z, such as 2026-01-31T00:00:00Z")
 
 
 # An instant: any offset on input, UTC inside and on output.
@@ -223,14 +230,23 @@ def duration_from_text(text: str) -> Duration:
     return duration
 
 
-def _duration(value: object) -> object:
-    return duration_from_text(value) if isinstance(value, str) else value
+def read_duration(value: object) -> Duration:
+    """Read a duration of a request from its text alone: JSON has other things that would make one.
+
+    Raises:
+        ValueError: it is no text, or see `duration_from_text`.
+    """
+    if isinstance(value, Duration):
+        return value
+    if not isinstance(value, str):
+        raise ValueError("must be an ISO 8601 duration written as a string, such as P1M")
+    return duration_from_text(value)
 
 
 # An ISO 8601 duration; the units it was written in are kept.
 ISODuration = Annotated[
     Duration,
-    BeforeValidator(_duration),
+    PlainValidator(read_duration),
     PlainSerializer(str, return_type=str, when_used="json"),
     WithJsonSchema({"type": "string", "format": "duration"}),
 ]

@@ -2,17 +2,21 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, PlainSerializer
+from pydantic import Field, PlainSerializer, PlainValidator
 
 from meterhouse.catalog.prices import Amount, Discounts, FlatPrice, Price, TaxConfig, UnitConversion, Value
 from meterhouse.kernel.periods import Duration
 
 
-def _parse_duration(value: object) -> object:
-    return Duration.parse(value) if isinstance(value, str) else value
+def _read_duration(value: object) -> Duration:
+    if isinstance(value, Duration):
+        return value
+    if not isinstance(value, str):
+        raise ValueError("must be an ISO 8601 duration, such as P1M")
+    return Duration.parse(value)
 
 
-Cadence = Annotated[Duration, BeforeValidator(_parse_duration), PlainSerializer(str, return_type=str, when_used="json")]
+Cadence = Annotated[Duration, PlainValidator(_read_duration), PlainSerializer(str, return_type=str, when_used="json")]
 
 
 class MeteredEntitlementTemplate(Value):

@@ -235,12 +235,13 @@ _template: TypeAdapter[ratecards.EntitlementTemplate] = TypeAdapter(ratecards.En
 
 def template_of(template: ratecards.EntitlementTemplate) -> RateCardEntitlement:
     """Show an entitlement template."""
-    return _wire_template.validate_python(template.model_dump())
+    # Of its members, not dumped: that would take the duration apart.
+    return _wire_template.validate_python(dict(template))
 
 
 def template_value(template: RateCardEntitlement) -> ratecards.EntitlementTemplate:
     """Read an entitlement template."""
-    return _template.validate_python(template.model_dump())
+    return _template.validate_python(dict(template))
 
 
 class _RateCard(V1Model):

@@ -3,9 +3,9 @@
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, PlainSerializer, StringConstraints, WithJsonSchema
+from pydantic import Field, PlainSerializer, PlainValidator, StringConstraints, WithJsonSchema
 
-from meterhouse.api.wire import Instant, ISODuration, JSONNumber, Opt, V1Model, duration_from_text
+from meterhouse.api.wire import Instant, ISODuration, JSONNumber, Opt, V1Model, read_duration
 from meterhouse.entitlements.access import Value
 from meterhouse.entitlements.burndown import Segment
 from meterhouse.entitlements.entitlement import NewRecurrence
@@ -25,11 +25,9 @@ _INTERVAL_SCHEMA = {
 }
 
 
-def _interval(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    named = NAMED_INTERVALS.get(value.upper())
-    return duration_from_text(value) if named is None else named
+def _interval(value: object) -> Duration:
+    named = NAMED_INTERVALS.get(value.upper()) if isinstance(value, str) else None
+    return read_duration(value) if named is None else named
 
 
 def _named(interval: Duration) -> str:
@@ -39,7 +37,7 @@ def _named(interval: Duration) -> str:
 # An interval: DAY, WEEK, MONTH, YEAR in any case, or an ISO 8601 duration; shown by its name where it has one.
 Interval = Annotated[
     Duration,
-    BeforeValidator(_interval),
+    PlainValidator(_interval),
     PlainSerializer(_named, return_type=str, when_used="json"),
     WithJsonSchema(_INTERVAL_SCHEMA),
 ]
