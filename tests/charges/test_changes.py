@@ -88,7 +88,7 @@ class TestShrink:
         world.time.at = at("3-17")
         line = await world.bill(charge.id, "3-16")
         await world.change_end(charge.id, "3-20")
-        assert line.warnings == []
+        assert line.in_vain is None
         assert pending(world, charge.id) == between("3-16", "3-20")
         assert await world.state(charge.id) == ("active", at("3-20"))
 
@@ -98,11 +98,14 @@ class TestShrink:
         world.time.at = at("3-17")
         line = await world.bill(charge.id, "3-16")
         await world.change_end(charge.id, "3-10")
-        assert line.warnings == ["immutable_invoice_handling_not_supported"]
+        assert line.in_vain == between("3-10", "3-16")
         assert pending(world, charge.id) is None
         assert (await world.state(charge.id))[0] == "active.awaiting_payment_settlement"
         await world.pay(line)
         assert (await world.state(charge.id))[0] == "final"
+        await world.change_end(charge.id, "3-20")
+        assert line.in_vain is None
+        assert pending(world, charge.id) == between("3-16", "3-20")
 
     async def test_days_that_stay_billed_are_left_out_when_it_grows_again(self, world: World) -> None:
         charge = await world.create(world.intent(unit("1.00")))
@@ -209,7 +212,7 @@ class TestFlat:
                 billing_end=at("5-11"),
                 invoice_at=at("5-1"),
             )
-        assert line.warnings == ["immutable_invoice_handling_not_supported"]
+        assert line.in_vain == between("5-11", "6-1")
         assert (await world.run(charge.id)).total == Decimal("31.00")
         assert pending(world, charge.id) is None
         await world.pay(line)
@@ -220,7 +223,7 @@ class TestFlat:
         world.time.at = at("5-1")
         line = await world.bill(charge.id)
         await world.change_end(charge.id, "5-11", invoice_at="5-1")
-        assert line.warnings == []
+        assert line.in_vain is None
         (listed,) = await world.listed()
         assert listed.intent.service_period == between("5-1", "5-11")
 
@@ -310,7 +313,7 @@ class TestDelete:
         world.time.at = at("3-17")
         line = await world.bill(charge.id, "3-16")
         await world.delete(charge.id)
-        assert line.warnings == ["immutable_invoice_handling_not_supported"]
+        assert line.in_vain == between("3-1", "3-16")
         assert (await world.run(charge.id)).type == "invalid_due_to_unsupported_credit_note"
         await world.pay(line)
         assert (await world.run(charge.id)).payment == "settled"

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -91,7 +91,7 @@ class Line:
     invoice_id: str = "gathering"
     immutable: bool = False
     deleted: bool = False
-    warnings: list[str] = field(default_factory=list)
+    in_vain: Period | None = None
     refreshed: int = 0
     projection: LineProjection | None = None
 
@@ -134,11 +134,15 @@ class Book:
 
     async def delete_standard_line(self, session: WriteSession, *, namespace: str, line_id: str) -> bool:
         line = self.line(line_id)
-        if line.immutable:
-            line.warnings.append("immutable_invoice_handling_not_supported")
-            return False
-        line.deleted = True
-        return True
+        line.deleted = not line.immutable
+        return line.deleted
+
+    async def note_end_of_line(
+        self, session: WriteSession, *, namespace: str, line_id: str, until: datetime | None
+    ) -> None:
+        line = self.line(line_id)
+        beyond = line.period.clipped(until, None)
+        line.in_vain = beyond if line.immutable and not beyond.is_empty() else None
 
     async def refresh_standard_line(self, session: WriteSession, *, namespace: str, line_id: str) -> None:
         self.line(line_id).refreshed += 1

@@ -197,13 +197,36 @@ async def test_charges_change_drafts_and_only_warn_on_issued_invoices(world: Wor
         issued = await act(world, "advance", invoice)
         issued = await act(world, "approve", issued)
         async with world.db.write() as session:
-            for _ in range(2):
-                assert not await world.invoices.delete_standard_line(session, namespace=NS, line_id=line.id)
-        after = await read(world, invoice)
-    assert [(issue.severity, issue.code) for issue in after.issues] == [
-        ("warning", "immutable_invoice_handling_not_supported")
+            assert not await world.invoices.delete_standard_line(session, namespace=NS, line_id=line.id)
+        warned = []
+        for end in (at("02-10T00:00"), at("02-10T00:00"), None, at("03-15T00:00")):
+            async with world.db.write() as session:
+                await world.invoices.note_end_of_line(session, namespace=NS, line_id=line.id, until=end)
+            after = await read(world, invoice)
+            assert {one.path for one in after.issues} <= {f"lines/{line.id}"}
+            warned.append([(one.severity, one.code, one.message) for one in after.issues])
+    told = [
+        "bills until 2025-03-15T00:00:00Z, but nobody has it after 2025-02-10T00:00:00Z",
+        "bills until 2025-03-15T00:00:00Z, but nobody has it after 2025-02-10T00:00:00Z",
+        "bills until 2025-03-15T00:00:00Z, but nobody has it any more",
     ]
+    how = f"there are no credit notes, so settle it by hand (line {line.id})"
+    code = "immutable_invoice_handling_not_supported"
+    assert warned == [*([("warning", code, f"{line.origin.name} {text}; {how}")] for text in told), []]
     assert after.totals.total == 8
+
+
+async def test_a_warning_that_a_line_bills_too_long_outlives_the_payment(world: World) -> None:
+    with clock.frozen(at("02-15T00:00")):
+        invoice = await draft(world, {"openmeter.io/sandbox/target-payment-status": "failed"})
+        await act(world, "approve", invoice)
+        [line] = invoice.lines or ()
+        async with world.db.write() as session:
+            end = at("02-05T00:00")
+            await world.invoices.note_end_of_line(session, namespace=NS, line_id=line.id, until=end)
+            paid = await world.invoices.payment(session, NS, invoice.id, Trigger.PAYMENT_PAID)
+    assert paid.state is State.PAID
+    assert "immutable_invoice_handling_not_supported" in [issue.code for issue in paid.issues]
 
 
 async def test_a_draft_that_lost_all_lines_ends_deleted_by_the_system(world: World) -> None:

@@ -196,10 +196,18 @@ class InvoiceBook(Protocol):
         ...
 
     async def delete_standard_line(self, session: WriteSession, *, namespace: str, line_id: str) -> bool:
-        """Remove a line for the system: True when done; False when its invoice is immutable.
+        """Remove a line for the system: True when done; False when its invoice is immutable, where nothing changes.
 
-        On an immutable invoice nothing changes but a warning `immutable_invoice_handling_not_supported` stored on it.
         The engine's `line_removed` is not called: the charge that asks does its own clean-up.
+        """
+        ...
+
+    async def note_end_of_line(
+        self, session: WriteSession, *, namespace: str, line_id: str, until: datetime | None
+    ) -> None:
+        """Say on an immutable invoice whether its line bills days that nobody has: after `until`; all where it is None.
+
+        While it does, the invoice has a warning `immutable_invoice_handling_not_supported`.
         """
         ...
 

@@ -107,6 +107,8 @@ async def _replan(session: WriteSession, tools: Tools, charge: OpenCharge, old_e
         raise PreconditionFailed(f"charge {charge.id} has a run without a line beyond its new end")
     for run_id in plan.remove:
         await _remove_line(session, tools, charge, runs[run_id])
+    for run in charge.runs:
+        await _note_end(session, tools, run, new_end)
     await _relabel(session, tools, charge, plan)
     await gather(session, tools, charge)
     _follow(charge)
@@ -120,6 +122,13 @@ async def _remove_line(session: WriteSession, tools: Tools, charge: OpenCharge, 
     if removed:
         await realization.drop(session, tools, charge, run)
     return removed
+
+
+async def _note_end(session: WriteSession, tools: Tools, run: ChargeRunRow, until: datetime | None) -> None:
+    """Let the issued invoice of a run tell whether it bills days after `until`; None: whether it bills anything."""
+    if run.line_id is not None:
+        await session.flush()
+        await tools.book.note_end_of_line(session, namespace=run.namespace, line_id=run.line_id, until=until)
 
 
 async def _relabel(session: WriteSession, tools: Tools, charge: OpenCharge, plan: Plan) -> None:
@@ -173,9 +182,9 @@ async def _carry_over_flat(session: WriteSession, tools: Tools, charge: OpenChar
         return
     run = runs[0]
     if charge.status not in _OPEN_RUN:
-        if realization.flat_total(charge) != realization.gross(run):
-            # There are no credit notes: the invoice gets a warning and nothing else is billed.
-            await tools.book.delete_standard_line(session, namespace=run.namespace, line_id=_line(run))
+        # There are no credit notes: the invoice says what of it does not hold, and nothing else is billed.
+        holds = realization.flat_total(charge) == realization.gross(run)
+        await _note_end(session, tools, run, run.service_period_to if holds else charge.intent.service_period.end)
     elif is_free:
         if await _remove_line(session, tools, charge, run):
             charge.enter(Status.FINAL)
@@ -280,6 +289,7 @@ async def _take_everything_back(session: WriteSession, tools: Tools, charge: Ope
         if run.line_id is None:
             await realization.void(session, tools, charge, run)
         elif not await _remove_line(session, tools, charge, run):
+            await _note_end(session, tools, run, None)
             await realization.disown(session, tools, charge, run)
     if not charge.by_credits_only:
         row = charge.row

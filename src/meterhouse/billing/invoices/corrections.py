@@ -1,5 +1,7 @@
 """Changes that charges make to lines of standard invoices (the port `InvoiceBook`)."""
 
+from datetime import datetime
+
 from meterhouse.billing.invoices import issues, repository
 from meterhouse.billing.invoices.flags import is_immutable
 from meterhouse.billing.invoices.lines import ref_of, show_origin, show_projection
@@ -13,36 +15,53 @@ from meterhouse.kernel.db import WriteSession
 from meterhouse.kernel.errors import Issue, Severity
 
 IMMUTABLE = "immutable_invoice_handling_not_supported"
+# No step of an invoice has this component: the steps of a payment replace the issues of line engines.
+_COMPONENT = "subscription-sync"
 
 # States in which the wait for usage has not ended: a changed line needs nothing more than new sums.
 _BEFORE_COLLECTION = frozenset({State.DRAFT_CREATED, State.DRAFT_WAITING_FOR_COLLECTION, State.DRAFT_INVALID})
 
 
 class Corrections:
-    """Takes lines off drafts and refreshes them. The caller holds the customer's lock."""
+    """Changes lines of drafts, and says of issued ones what no longer holds. The caller holds the customer's lock."""
 
     def __init__(self, engine: LineEngine, machine: Machine) -> None:
         self._engine = engine
         self._machine = machine
 
     async def delete_line(self, session: WriteSession, namespace: str, line_id: str) -> bool:
-        """Take a line off its draft; on an immutable invoice only leave a warning and return False."""
+        """Take a line off its draft; False when it is on an immutable invoice, where it stays."""
         found = await self._standard(session, namespace, line_id)
         if found is None:
             return True
         invoice, line = found
         if is_immutable(State(invoice.status)):
-            component = issues.engine_component(line.engine)
-            message = f"line {line.id} should be removed, but the invoice can no longer change"
-            rows = await repository.issues(session, [invoice.id])
-            kept = [Issue(row.code or "", row.message, row.path, Severity(row.severity), row.component) for row in rows]
-            warning = Issue(IMMUTABLE, message, None, Severity.WARNING, component)
-            await issues.replace(session, invoice.id, (), [*kept, warning])
             return False
         line.deleted_at = clock.now()
         await session.flush()
         await self._changed(session, invoice)
         return True
+
+    async def note_end(self, session: WriteSession, namespace: str, line_id: str, until: datetime | None) -> None:
+        """Keep a warning on a line's immutable invoice while the line bills days after `until`, and only then."""
+        found = await self._standard(session, namespace, line_id)
+        if found is None or not is_immutable(State(found[0].status)):
+            return
+        invoice, line = found
+        path = f"lines/{line.id}"
+        warnings = []
+        if until is None or until < line.period_end:
+            since = "any more" if until is None else f"after {_text(until)}"
+            message = (
+                f"{line.name} bills until {_text(line.period_end)}, but nobody has it {since}; "
+                f"there are no credit notes, so settle it by hand (line {line.id})"
+            )
+            warnings.append(Issue(IMMUTABLE, message, path, Severity.WARNING, _COMPONENT))
+        said = {issues.identity(warning) for warning in warnings}
+        for row in await repository.issues(session, [invoice.id]):
+            if (row.code, row.path) == (IMMUTABLE, path) and row.identity not in said:
+                row.deleted_at = clock.now()
+        await issues.replace(session, invoice.id, (), warnings)
 
     async def refresh_line(self, session: WriteSession, namespace: str, line_id: str) -> None:
         """Read again what the line's charge shows and what its run is worth."""
@@ -70,3 +89,7 @@ class Corrections:
         elif await self._machine.fire(session, invoice, Trigger.UPDATED):
             await self._machine.fire(session, invoice, Trigger.NEXT)
         await self._machine.settle(session, invoice)
+
+
+def _text(at: datetime) -> str:
+    return at.isoformat().replace("+00:00", "Z")

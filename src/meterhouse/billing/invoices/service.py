@@ -403,6 +403,12 @@ class Invoices:
         """See the port."""
         return await self._corrections.delete_line(session, namespace, line_id)
 
+    async def note_end_of_line(
+        self, session: WriteSession, *, namespace: str, line_id: str, until: datetime | None
+    ) -> None:
+        """See the port."""
+        await self._corrections.note_end(session, namespace, line_id, until)
+
     async def refresh_standard_line(self, session: WriteSession, *, namespace: str, line_id: str) -> None:
         """See the port."""
         await self._corrections.refresh_line(session, namespace, line_id)
