@@ -28,7 +28,7 @@ MAX_AMOUNT = Decimal(10) ** 12
 
 
 class FundingMethod(StrEnum):
-    """How a grant is paid: not at all, by an invoice, or outside of this server."""
+    """How a grant is paid: not at all, outside of this server, or by an invoice, which is not offered yet."""
 
     NONE = "none"
     INVOICE = "invoice"

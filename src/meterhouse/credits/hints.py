@@ -12,6 +12,6 @@ async def hints(session: ReadSession, namespace: str, grant: Grant) -> list[str]
     found = []
     if customer.currency not in (None, grant.currency):
         found.append(f"the customer is charged in {customer.currency}, credit in {grant.currency} pays none of it")
-    known = {feature.key for feature in await features.named(session, namespace, keys=set(grant.features))}
+    known = await features.for_billing(session, namespace, set(grant.features))
     found += [f"no feature has the key {key}" for key in grant.features if key not in known]
     return found

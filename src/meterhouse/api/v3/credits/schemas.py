@@ -68,7 +68,8 @@ class CreateCreditGrantRequest(V3Model):
     description: Opt[Description] = None
     labels: Opt[Labels] = None
     funding_method: FundingMethod = Field(
-        description="How the grant is paid: `none` is a gift, `external` is settled by you, `invoice` by an invoice."
+        description="How the grant is paid: `none` is a gift, `external` is settled by you. `invoice`, paid by an "
+        "invoice, is not offered yet and answers 501."
     )
     currency: Annotated[str, Field(min_length=3, max_length=24, description="An ISO 4217 code.")]
     amount: Numeric = Field(description="Rounded to the minor unit of the currency.")
