@@ -34,15 +34,17 @@ async def test_what_is_wrong_with_a_parameter_is_400_and_names_it(client: httpx.
         f"{V1}/%00": "$.customerIdOrKey",
         f"{V1}?page=1.5": "$.page",
         f"{V3}?page[size]=1&page[size]=2": "$.page[size]",
-        f"{V3}?page[number]=1_0": "page[number]",
-        f"{V3}?page[number]=%201": "page[number]",
+        f"{V3}?page[number]=1_0": "$.page[number]",
+        f"{V3}?page[number]=%201": "$.page[number]",
         f"{V3}?page[number]=%D9%A3": "$.page[number]",
         f"{V3}?filter[name]=%00": "$.filter[name]",
         f"{CREDITS}/balance?timestamp=2025-01-01T00:00:00Z&timestamp=2025-01-02T00:00:00Z": "$.timestamp",
-        f"{CREDITS}/transactions?page[size]=1&page[size]=2": "page[size]",
+        f"{CREDITS}/transactions?page[size]=1&page[size]=2": "$.page[size]",
         f"/api/v1/features?offset={2**63}": "$.offset",
         "/api/v1/features?meterSlug=%00": "$.meterSlug",
-        "/api/v1/plans?keyVersion[pro]=x": "keyVersion[pro]",
+        "/api/v1/plans?keyVersion[pro]=x": "$.keyVersion[pro]",
+        f"{V3}?sort=nope": "$.sort",
+        f"{V3}?filter[nope]=x": "$.filter",
     }.items():
         answer = await client.get(query)
         assert answer.status_code == 400, query
@@ -58,3 +60,20 @@ async def test_parameters_that_take_several_values_may_come_several_times(client
         f"/api/v1/features?offset={2**63 - 1}",
     ):
         assert (await client.get(query)).status_code == 200, query
+
+
+async def test_each_api_describes_a_wrong_parameter_in_its_own_way(client: httpx.AsyncClient) -> None:
+    """Whether its schema or a parser of its own refuses it."""
+    for query, detail in {
+        f"{V1}?page=x": 'request query has an error: at "page": ',
+        "/api/v1/plans?keyVersion[pro]=x": 'request query has an error: at "keyVersion[pro]": must be',
+        f"{V3}?page[number]=x": "Bad Request: page[number] [",
+        f"{V3}?filter[nope]=x": "Bad Request: filter [format]: unknown filter field(s): nope",
+        f"{V3}?page[number]=1_0": "Bad Request: page[number]: must be",
+    }.items():
+        answer = await client.get(query)
+        assert answer.status_code == 400
+        assert answer.json()["detail"].startswith(detail), answer.text
+        if query.startswith(V3):
+            (parameter,) = answer.json()["invalid_parameters"]
+            assert (parameter["field"], parameter["source"]) == (detail.split()[2].rstrip(":"), "query")

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from meterhouse.api import openapi, problems, v1, v3
 from meterhouse.api.docs import create_docs
 from meterhouse.api.middleware import Edge
-from meterhouse.api.parameters import well_formed
+from meterhouse.api.parameters import sent_as_json, well_formed
 from meterhouse.api.segments import keep_segments_whole, restore_slashes
 from meterhouse.api.services import Services
 from meterhouse.api.v1.ingest import ingest_app
@@ -42,7 +42,7 @@ def _application(package: ModuleType, version: problems.Version, title: str, ope
         redoc_url=None,
         redirect_slashes=False,
         separate_input_output_schemas=True,
-        dependencies=[Depends(restore_slashes), Depends(well_formed)],
+        dependencies=[Depends(restore_slashes), Depends(well_formed), Depends(sent_as_json)],
     )
     problems.install(app, version)
     for router in _routers(package):

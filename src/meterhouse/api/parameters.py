@@ -1,4 +1,4 @@
-"""What the query and the path of every request must keep, whatever the route (api-conventions sections 4 and 6)."""
+"""What every request must keep, whatever the route (api-conventions sections 4, 6 and 20)."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, get_args, get_origin
@@ -10,6 +10,7 @@ from fastapi.routing import APIRoute
 
 _MANY = "too_many_values"
 _NUL = "unstorable_text"
+_JSON = "application/json"
 
 
 def _takes_many(annotation: object) -> bool:
@@ -25,6 +26,21 @@ def _scalars(dependant: Dependant) -> Iterator[str]:
 
 def _error(kind: str, location: str, name: str, message: str, value: object) -> dict[str, Any]:
     return {"type": kind, "loc": (location, name), "msg": message, "input": value}
+
+
+async def sent_as_json(request: Request) -> None:
+    """Refuse a body of another media type: JSON is what every route declares that lets its body be read for it.
+
+    Raises:
+        RequestValidationError: naming the type that came. Parameters, such as a charset, make no other type.
+    """
+    route = request.scope.get("route")
+    given = request.headers.get("content-type", "")
+    if not isinstance(route, APIRoute) or route.body_field is None:
+        return
+    if given.partition(";")[0].strip().lower() != _JSON and await request.body():
+        message = f"the content type must be {_JSON}, not {given or 'absent'}"
+        raise RequestValidationError([{"type": "content_type", "loc": ("body",), "msg": message, "input": given}])
 
 
 async def well_formed(request: Request) -> None:

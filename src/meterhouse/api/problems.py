@@ -4,7 +4,7 @@ v3 answers carry both the AIP members and `extensions`, so that a reader of eith
 """
 
 from collections.abc import Mapping, Sequence
-from http import HTTPStatus
+from http import HTTPMethod, HTTPStatus
 from typing import Any, Literal
 
 import structlog
@@ -16,6 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Match
 from starlette.types import Scope
 
 from meterhouse.kernel.errors import DomainError, InvalidInput, Issue, Unavailable
@@ -88,14 +89,11 @@ class ProblemV1(BaseModel):
 
 
 class InvalidParameterError(InvalidInput):
-    """A query parameter that a hand-written parser refuses: 400 with one entry in `invalid_parameters` of v3."""
-
-    prefix = "Bad Request: "
+    """A query parameter that a hand-written parser refuses: answered as what the schema check refuses."""
 
     def __init__(self, field: str, reason: str, *, rule: str | None = None) -> None:
         self.parameter = {"field": field, "reason": reason, "source": "query"} | ({"rule": rule} if rule else {})
-        described = f"{field} [{rule}]: {reason}" if rule else f"{field}: {reason}"
-        super().__init__(described, issues=[Issue(rule or "", reason, field)])
+        super().__init__(f"{field}: {reason}", issues=[Issue(rule or "", reason, f"$.{field}")])
 
 
 class InvalidParameter(BaseModel):
@@ -198,6 +196,8 @@ def _domain_extensions(error: DomainError) -> dict[str, object]:
 
 def domain_problem(version: Version, request: Request, error: DomainError) -> Response:
     """Answer an expected failure."""
+    if isinstance(error, InvalidParameterError):
+        return _invalid(version, request, [error.parameter], error.issues)
     # The status of a coded failure wins over its text: without one message the issues speak for it.
     message = error.message or "\n".join(issue.message for issue in error.issues)
     headers = _HEADERS.get(error.status)
@@ -207,7 +207,6 @@ def domain_problem(version: Version, request: Request, error: DomainError) -> Re
         error.status,
         error.prefix + message if message else None,
         extensions=_domain_extensions(error),
-        invalid_parameters=[error.parameter] if isinstance(error, InvalidParameterError) else (),
         headers=headers,
     )
 
@@ -259,18 +258,44 @@ def _schema_problem(version: Version, request: Request, error: RequestValidation
         reason = str(one["msg"]).removeprefix("Value error, ")
         if rule == "properties":
             reason = f'property "{one["loc"][-1]}" is unsupported'
+        elif rule == "required" and not path:
+            reason = "a body is required"
+        elif one["type"] == "model_attributes_type":
+            reason = "must be a JSON object"
         parameters.append({"field": path, "reason": reason, "rule": rule, "source": source})
-        issues.append({"code": rule, "message": reason, "severity": "critical", "field": _json_path(one["loc"])})
-    described = ", ".join(f"{p['field']} [{p['rule']}]: {p['reason']}" for p in parameters)
+        issues.append(Issue(rule, reason, _json_path(one["loc"])))
+    return _invalid(version, request, parameters, issues)
+
+
+def _invalid(
+    version: Version, request: Request, parameters: Sequence[Mapping[str, object]], issues: Sequence[Issue]
+) -> Response:
+    """Answer a request that is no request of its route: v3 names every wrong member in the detail, v1 the first."""
     first = parameters[0] if parameters else {"field": "", "reason": "invalid request", "source": "body"}
+    place = f'at "{first["field"]}": ' if first["field"] else ""
     detail = (
-        f"Bad Request: {described}"
+        "Bad Request: " + ", ".join(map(_described, parameters))
         if version == "v3"
-        else f'request {first["source"]} has an error: at "{first["field"]}": {first["reason"]}'
+        else f"request {first['source']} has an error: {place}{first['reason']}"
     )
-    return problem(
-        version, request, 400, detail, extensions={"validationErrors": issues}, invalid_parameters=parameters
-    )
+    extensions = {"validationErrors": [issue_members(issue) for issue in issues]}
+    return problem(version, request, 400, detail, extensions=extensions, invalid_parameters=parameters)
+
+
+def _described(parameter: Mapping[str, object]) -> str:
+    rule = f"[{parameter['rule']}]" if "rule" in parameter else ""
+    place = " ".join(filter(None, (str(parameter["field"]), rule)))
+    return f"{place}: {parameter['reason']}"
+
+
+def _allowed(app: FastAPI, scope: Scope) -> str:
+    """Return the methods that are served at a path. The router itself names those of the first route there alone."""
+    found = (method for method in HTTPMethod if _serves(app, {**scope, "method": method}))
+    return ", ".join(found)
+
+
+def _serves(app: FastAPI, scope: Scope) -> bool:
+    return any(route.matches(scope)[0] is Match.FULL for route in app.routes)
 
 
 def install(app: FastAPI, version: Version) -> None:
@@ -286,12 +311,14 @@ def install(app: FastAPI, version: Version) -> None:
 
     @app.exception_handler(HTTPException)
     async def on_http_error(request: Request, error: HTTPException) -> Response:
-        detail = None
+        detail, headers = None, error.headers
+        if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            headers = {"Allow": _allowed(app, request.scope)}
         if version == "v3" and error.status_code == HTTPStatus.NOT_FOUND:
             detail = "The requested route was not found"
         elif error.status_code == HTTPStatus.BAD_REQUEST:
             detail = str(error.detail)
-        return problem(version, request, error.status_code, detail, headers=error.headers)
+        return problem(version, request, error.status_code, detail, headers=headers)
 
     @app.exception_handler(DBAPIError)
     async def on_database_error(request: Request, error: DBAPIError) -> Response:
