@@ -263,14 +263,19 @@ async def test_history(tenant: Tenant) -> None:
     query = {"windowSize": "DAY", "windowTimeZone": "Asia/Kolkata"}
     # There the day began before measuring did.
     assert (await tenant.call("GET", f"/{made['id']}/history", params=query))["windowedHistory"] == []
-    for wrong in (
-        {"windowSize": "DAY", "windowTimeZone": "Nowhere/City"},
-        {"windowSize": "WEEK"},
-        {"windowSize": "HOUR", "from": "2025-04-30T23:00:00Z"},
-        {"windowSize": "HOUR", "from": "2025-05-01T04:00:00Z", "to": "2025-05-01T03:00:00Z"},
-        {"windowSize": "MINUTE", "to": "2025-05-09T00:00:00Z"},
+    for field, wrong in (
+        ("windowTimeZone", {"windowSize": "DAY", "windowTimeZone": "Nowhere/City"}),
+        ("windowSize", {"windowSize": "WEEK"}),
+        ("from", {"windowSize": "HOUR", "from": "2025-04-30T23:00:00Z"}),
+        ("from", {"windowSize": "HOUR", "from": "1800-01-01T00:00:00Z"}),
+        ("to", {"windowSize": "HOUR", "from": "2025-05-01T04:00:00Z", "to": "2025-05-01T03:00:00Z"}),
+        ("from", {"windowSize": "MINUTE", "to": "2025-05-09T00:00:00Z"}),
     ):
-        await tenant.call("GET", "/api_calls/history", params=wrong, status=400)
+        for path in ("/api_calls/history", f"/api/v1/subjects/acme-1/entitlements/{made['id']}/history"):
+            refused = await tenant.call("GET", path, params=wrong, status=400)
+            assert [one["field"] for one in refused["extensions"]["validationErrors"]] == [f"$.{field}"], wrong
+    refused = await tenant.call("GET", "/api_calls/value", params={"time": "9999-12-31T23:59:59Z"}, status=400)
+    assert [one["field"] for one in refused["extensions"]["validationErrors"]] == ["$.time"]
 
 
 async def test_access_of_many(tenant: Tenant) -> None:

@@ -5,7 +5,9 @@ from typing import Annotated, TypeVar
 
 from fastapi import BackgroundTasks, Path, Query
 
+from meterhouse.api import fields
 from meterhouse.api.deps import ServicesDep
+from meterhouse.api.v1.entitlements.parts import WindowedBalanceHistory
 from meterhouse.api.v1.meter_queries import WindowSize
 from meterhouse.api.wire import Instant
 from meterhouse.customers import service as customers
@@ -28,6 +30,8 @@ FEATURE_KEY = r"^[a-z0-9]+(?:_[a-z0-9]+)*$"
 ULID = r"^[0-7][0-9A-HJKMNP-TV-Za-hjkmnp-tv-z]{25}$"
 # Of one list parameter: all of them become part of one statement.
 MAX_LISTED = 100
+# Parameters by the names that the domain gives them.
+_PARAMETERS = {"from": "$.from", "to": "$.to", "time": "$.time", "$.time_zone": "$.windowTimeZone"}
 
 IdOrFeatureKey = Annotated[
     str,
@@ -93,14 +97,27 @@ async def value_of(
     found = await service.find_of_customer(session, namespace, customer_id, id_or_feature_key, at)
     if found is None:
         return None
-    answer = await access_of(services).values(session, namespace, [found], at)
+    with fields.named(_PARAMETERS):
+        answer = await access_of(services).values(session, namespace, [found], at)
     remember(background, services, answer)
     return answer.values[0]
 
 
-def history_query(window: WindowSize, zone: str, start: Instant | None, end: Instant | None) -> HistoryQuery:
-    """Read what history is asked for."""
-    return HistoryQuery(Window(window.value.lower()), zone_of(zone), start, end)
+async def history_of(
+    session: ReadSession,
+    namespace: str,
+    services: ServicesDep,
+    found: Entitlement,
+    window: WindowSize,
+    zone: str,
+    start: Instant | None,
+    end: Instant | None,
+) -> WindowedBalanceHistory:
+    """Return how an entitlement was burnt down."""
+    histories = histories_of(services)
+    with fields.named(_PARAMETERS):
+        query = HistoryQuery(Window(window.value.lower()), zone_of(zone), start, end)
+        return WindowedBalanceHistory.of(await histories.of(session, namespace, found, query))
 
 
 async def shown_all(

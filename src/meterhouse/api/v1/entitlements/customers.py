@@ -17,8 +17,7 @@ from meterhouse.api.v1.entitlements.common import (
     IncludeDeleted,
     Time,
     access_of,
-    histories_of,
-    history_query,
+    history_of,
     remember,
     value_of,
 )
@@ -245,8 +244,7 @@ async def get_history(
 ) -> WindowedBalanceHistory:
     """Read usage and balance by windows of time, and the stretches in which the same grants were active."""
     found = await _found(session, namespace, customer_id_or_key, entitlement)
-    query = history_query(window_size, window_time_zone, start, to)
-    return WindowedBalanceHistory.of(await histories_of(services).of(session, namespace, found, query))
+    return await history_of(session, namespace, services, found, window_size, window_time_zone, start, to)
 
 
 @router.get(

@@ -14,8 +14,7 @@ from meterhouse.api.v1.entitlements.common import (
     IdOrFeatureKey,
     IncludeDeleted,
     Time,
-    histories_of,
-    history_query,
+    history_of,
     value_of,
 )
 from meterhouse.api.v1.entitlements.grants import EntitlementGrant, EntitlementGrantCreateInput
@@ -214,8 +213,7 @@ async def get_history(
 ) -> WindowedBalanceHistory:
     """Read usage and balance by windows of time, and the stretches in which the same grants were active."""
     found = await _found(session, namespace, subject_id_or_key, entitlement_id)
-    query = history_query(window_size, window_time_zone, start, to)
-    return WindowedBalanceHistory.of(await histories_of(services).of(session, namespace, found, query))
+    return await history_of(session, namespace, services, found, window_size, window_time_zone, start, to)
 
 
 @router.post(
