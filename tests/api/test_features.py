@@ -121,6 +121,12 @@ async def test_what_breaks_a_rule_is_refused(
     assert answer.status_code == status, answer.text
 
 
+async def test_a_refused_meter_is_told_which_aggregations_serve(client: httpx.AsyncClient, average: Meter) -> None:
+    answer = await client.post(V1, json={"key": "api_calls", "name": "API calls", "meterSlug": "load"})
+    assert "aggregates by avg, which features cannot use" in answer.json()["detail"]
+    assert answer.json()["detail"].endswith("take a meter that aggregates by one of sum, count, unique_count, latest")
+
+
 async def test_no_operand_is_empty(client: httpx.AsyncClient, meter: Meter) -> None:
     for empty in ({"eq": ""}, {"in": ["a", ""]}, {"contains": ""}, {"or": [{"eq": "a"}, {"ncontains": ""}]}):
         body = {"key": "sales", "name": "Sales", "meter": {"id": meter.id, "filters": {"zone": empty}}}

@@ -279,6 +279,24 @@ async def test_refused_migrations(db: Database, sold: None, publish: Publish, su
         await migrate(db, own, "2025-01-22")
 
 
+async def test_what_moves_on_says_where_to_and_how_to_stay(db: Database, sold: None, subscribe: Subscribe) -> None:
+    before = await subscribe("2025-01-15")
+    moved = await change(db, before, "2025-01-20", NEXT)
+    told = (
+        rf"cancel in state canceled not allowed: it already moves to subscription {moved.next.id} at "
+        rf"2025-02-15T00:00:00\+00:00; take that back first, with POST /api/v1/subscriptions/{before.id}/restore"
+    )
+    with pytest.raises(Forbidden, match=told):
+        await change(db, before, "2025-01-21")
+    with pytest.raises(Forbidden, match=told):
+        await migrate(db, before, "2025-01-21")
+    with pytest.raises(Forbidden, match=f"it moved to subscription {moved.next.id} at 2025-02-15"):
+        await change(db, before, "2025-02-16")
+    await delete(db, moved.next, "2025-01-22")
+    with pytest.raises(Forbidden, match="it is canceled and ends at 2025-02-15"):
+        await change(db, before, "2025-01-23")
+
+
 async def test_commands_that_meet_leave_one_subscription(db: Database, sold: None, subscribe: Subscribe) -> None:
     before = await subscribe("2025-01-15")
     with clock.frozen(at("2025-01-20")):

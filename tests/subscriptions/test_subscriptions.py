@@ -296,11 +296,22 @@ async def test_next_billing_cycle_can_be_a_phase_change(db: Database, publish: P
     assert (await cancel(db, created, "2025-04-15", NamedTiming.NEXT_BILLING_CYCLE)).active_to == at("2025-04-21T08")
 
 
-@pytest.mark.parametrize("timing", ["2025-04-10", "2025-03-01", "2025-03-10T08", "2225-01-01"])
-async def test_cancel_refuses_other_instants(db: Database, publish: Publish, subscribe: Subscribe, timing: str) -> None:
+@pytest.mark.parametrize(
+    ("timing", "told"),
+    [
+        ("2025-04-10", r"possible around it: 2025-04-01T00:00:00\+00:00 or 2025-04-21T08:00:00\+00:00$"),
+        ("2025-03-20", r"possible around it: 2025-04-01T00:00:00\+00:00$"),
+        ("2025-03-01", "in the past"),
+        ("2025-03-10T08", "in the past"),
+        ("2225-01-01", "100 years"),
+    ],
+)
+async def test_cancel_refuses_other_instants(
+    db: Database, publish: Publish, subscribe: Subscribe, timing: str, told: str
+) -> None:
     await publish(*PHASES)
     created = await subscribe(billing_anchor=JAN)
-    with pytest.raises(InvalidInput):
+    with pytest.raises(InvalidInput, match=told):
         await cancel(db, created, "2025-03-15", at(timing))
     assert await load(db, created) == created
 
@@ -308,18 +319,23 @@ async def test_cancel_refuses_other_instants(db: Database, publish: Publish, sub
 async def test_commands_are_bound_to_the_status(db: Database, publish: Publish, subscribe: Subscribe) -> None:
     await publish()
     active = await subscribe()
-    with pytest.raises(Forbidden, match="transition continue in state active not allowed"):
+    with pytest.raises(Forbidden, match="transition continue in state active not allowed: it runs without an end"):
         await resume(db, active, "2025-03-11")
     with pytest.raises(Forbidden, match="transition delete in state active not allowed"):
         await delete(db, active, "2025-03-11")
     canceled = await cancel(db, active, "2025-03-11", NamedTiming.NEXT_BILLING_CYCLE)
     assert status_of(canceled, at("2025-03-11")) is Status.CANCELED
-    with pytest.raises(Forbidden, match="transition cancel in state canceled not allowed"):
+    told = (
+        r"cancel in state canceled not allowed: it is canceled and ends at 2025-04-10T08:00:00\+00:00; take that back"
+    )
+    with pytest.raises(Forbidden, match=told):
         await cancel(db, active, "2025-03-12", NamedTiming.IMMEDIATE)
-    with pytest.raises(Forbidden, match="transition continue in state inactive not allowed"):
+    told = r"continue in state inactive not allowed: it ended at 2025-04-10T08:00:00\+00:00; create another"
+    with pytest.raises(Forbidden, match=told):
         await resume(db, active, "2025-04-10T08")
     scheduled = await subscribe("2025-03-12", timing=at("2025-06-01"))
-    with pytest.raises(Forbidden, match="scheduled subscription can only be deleted"):
+    told = f"scheduled subscription can only be deleted: DELETE /api/v1/subscriptions/{scheduled.id}"
+    with pytest.raises(Forbidden, match=told):
         await cancel(db, scheduled, "2025-03-13", NamedTiming.IMMEDIATE)
 
 
@@ -346,12 +362,18 @@ async def test_one_subscription_at_a_time(db: Database, publish: Publish, subscr
     with pytest.raises(Conflict) as caught:
         await subscribe("2025-03-11", timing=at("2025-06-01"))
     code = "only_single_subscription_allowed_per_customer_at_a_time"
-    assert [issue.code for issue in caught.value.issues] == [code, code]
+    rule = "a customer can have only one subscription at a time"
+    assert [(issue.code, issue.message) for issue in caught.value.issues] == [
+        (code, f"{rule}: subscription {first.id} runs without an end; change it or cancel it"),
+        (code, f"{rule}: the new one would run from 2025-06-01T00:00:00+00:00 on"),
+    ]
     await cancel(db, first, "2025-03-11", NamedTiming.NEXT_BILLING_CYCLE)
-    with pytest.raises(Conflict):
+    told = rf"subscription {first.id} ends at 2025-04-10T08:00:00\+00:00; begin then or later; the new one would run"
+    with pytest.raises(Conflict, match=told):
         await subscribe("2025-03-11", timing=at("2025-04-10T07"))
-    await subscribe("2025-03-11", timing=at("2025-04-10T08"))
-    with pytest.raises(Conflict):
+    second = await subscribe("2025-03-11", timing=at("2025-04-10T08"))
+    told = f"delete it with DELETE /api/v1/subscriptions/{second.id}; .*POST /api/v1/subscriptions/{first.id}/restore"
+    with pytest.raises(Conflict, match=told):
         await resume(db, first, "2025-03-12")
 
 

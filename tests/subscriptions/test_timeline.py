@@ -1,6 +1,4 @@
-"""The pure parts: intervals, offsets, status, periods, uniqueness (subscriptions sections 3 to 6 and 10)."""
-
-from datetime import datetime
+"""The pure parts: intervals, offsets, status, periods (subscriptions sections 3 to 6)."""
 
 import pytest
 
@@ -11,7 +9,6 @@ from meterhouse.subscriptions.billing_period import aligned_period, aligned_peri
 from meterhouse.subscriptions.spec import from_plan
 from meterhouse.subscriptions.status import Status, status_of
 from meterhouse.subscriptions.timeline import current_phase, item_interval, phase_ends, shown_items
-from meterhouse.subscriptions.uniqueness import Span, overlap
 from meterhouse.subscriptions.views import ItemVersion, PhaseView, SubscriptionView
 from tests.catalog.builders import flat_card, period, phase, plan, unit_card
 from tests.subscriptions.conftest import at
@@ -211,23 +208,3 @@ def test_the_version_shown_is_the_active_the_first_or_the_last() -> None:
     assert shown(0, "2025-05-01") == [1]
     assert shown(1, "2025-03-20") == [0]
     assert shown(1, "2025-07-01") == [1]
-
-
-def span(start: str, end: str | None) -> Span:
-    def read(text: str) -> datetime:
-        return at(text)
-
-    return Span(read(start), read(end) if end else None)
-
-
-@pytest.mark.parametrize(
-    ("first", "second", "expected"),
-    [
-        (("2025-01-01", None), ("2025-06-01", None), True),
-        (("2025-01-01", "2025-06-01"), ("2025-06-01", None), False),
-        (("2025-01-01", "2025-06-01"), ("2025-05-31T23", None), True),
-        (("2025-09-01", None), ("2025-03-01", None), True),
-    ],
-)
-def test_overlap(first: tuple[str, str | None], second: tuple[str, str | None], expected: bool) -> None:
-    assert overlap([span(*first), span(*second)]) is expected

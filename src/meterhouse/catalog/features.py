@@ -166,8 +166,9 @@ async def _meter(session: WriteSession, namespace: str, new: NewFeature) -> Mete
     if found.deleted_at is not None:
         raise NotFound(f"meter not found: {new.meter_id or new.meter_key}")
     if found.aggregation not in _AGGREGATIONS:
+        usable = ", ".join(one for one in Aggregation if one in _AGGREGATIONS)
         message = f"meter {found.key} aggregates by {found.aggregation}, which features cannot use"
-        raise invalid(message, field="$.meter")
+        raise invalid(f"{message}; take a meter that aggregates by one of {usable}", field="$.meter")
     return found
 
 

@@ -3,9 +3,9 @@
 from meterhouse.kernel.db import WriteSession
 from meterhouse.subscriptions import repository
 from meterhouse.subscriptions.models import SubscriptionRow
+from meterhouse.subscriptions.views import PREVIOUS, SUPERSEDING
 
-PREVIOUS = "subscription.previous.id"
-SUPERSEDING = "subscription.superseding.id"
+__all__ = ["PREVIOUS", "SUPERSEDING", "link", "unlink"]
 
 
 def link(before: SubscriptionRow, after: SubscriptionRow) -> None:

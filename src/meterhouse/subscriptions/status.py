@@ -4,7 +4,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from meterhouse.kernel.errors import Forbidden
-from meterhouse.subscriptions.views import SubscriptionView
+from meterhouse.subscriptions.views import SUPERSEDING, SubscriptionView
 
 
 class Status(StrEnum):
@@ -34,6 +34,21 @@ _ALLOWED = {
     Command.DELETE: Status.SCHEDULED,
 }
 
+# What is possible instead of a command that is refused.
+_WAYS_OUT = {
+    Status.SCHEDULED: "a scheduled subscription can only be deleted: DELETE /api/v1/subscriptions/{id}",
+    Status.ACTIVE: "it runs without an end and can be edited, changed or canceled",
+    Status.CANCELED: "it is canceled and ends at {end}; take that back first, with unschedule-cancelation",
+    Status.INACTIVE: "it ended at {end}; create another one",
+}
+# The same where another subscription takes the place of this one.
+_WAYS_OUT_OF_A_CHANGE = {
+    **_WAYS_OUT,
+    Status.CANCELED: "it already moves to subscription {next} at {end}; "
+    "take that back first, with POST /api/v1/subscriptions/{id}/restore",
+    Status.INACTIVE: "it moved to subscription {next} at {end}; that one may take it",
+}
+
 
 def status_of(view: SubscriptionView, at: datetime) -> Status:
     """Return the status at `at`."""
@@ -54,5 +69,11 @@ def require(view: SubscriptionView, command: Command, at: datetime) -> None:
     """
     status = status_of(view, at)
     if status is not _ALLOWED[command]:
-        hint = "; a scheduled subscription can only be deleted" if status is Status.SCHEDULED else ""
-        raise Forbidden(f"transition {command} in state {status} not allowed{hint}")
+        raise Forbidden(f"transition {command} in state {status} not allowed: {_way_out(view, status)}")
+
+
+def _way_out(view: SubscriptionView, status: Status) -> str:
+    following = view.annotations.get(SUPERSEDING)
+    ways_out = _WAYS_OUT if following is None else _WAYS_OUT_OF_A_CHANGE
+    end = view.active_to and view.active_to.isoformat()
+    return ways_out[status].format(id=view.id, next=following, end=end)

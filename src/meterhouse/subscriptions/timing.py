@@ -54,10 +54,12 @@ def end_of(view: SubscriptionView, timing: Timing) -> datetime:
     if timing is NamedTiming.NEXT_BILLING_CYCLE:
         return aligned_period_or_refuse(view, now).end
     if timing < now:
-        raise invalid("cannot cancel subscription in the past", field=_FIELD)
-    if aligned_period_or_refuse(view, within_reach(timing, _FIELD)).start != timing:
-        message = "a custom cancellation must be at the boundary of a billing period or of a phase"
-        raise invalid(message, field=_FIELD)
+        raise invalid("a subscription cannot end in the past: take a later instant, or immediate", field=_FIELD)
+    period = aligned_period_or_refuse(view, within_reach(timing, _FIELD))
+    if period.start != timing:
+        message = "a subscription ends at a boundary of a billing period or of a phase"
+        nearest = " or ".join(one.isoformat() for one in (period.start, period.end) if one >= now)
+        raise invalid(f"{message}, at {timing.isoformat()} is none; possible around it: {nearest}", field=_FIELD)
     return clock.as_utc(timing)
 
 

@@ -14,6 +14,10 @@ from meterhouse.catalog.prices import SettlementMode
 from meterhouse.catalog.ratecards import RateCard
 from meterhouse.kernel.periods import Duration, Recurrence
 
+# Annotations: which subscription took the place of which.
+PREVIOUS = "subscription.previous.id"
+SUPERSEDING = "subscription.superseding.id"
+
 
 class CostBasisMode(StrEnum):
     """What a unit of a custom currency is worth to a subscription: what it is worth then, or when it was sold."""

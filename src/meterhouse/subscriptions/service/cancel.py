@@ -11,7 +11,6 @@ from meterhouse.subscriptions.models import ONE_AT_A_TIME, SubscriptionRow
 from meterhouse.subscriptions.service.update import locked
 from meterhouse.subscriptions.status import Command, require
 from meterhouse.subscriptions.timing import Timing
-from meterhouse.subscriptions.uniqueness import Span
 from meterhouse.subscriptions.views import SubscriptionView
 
 
@@ -47,14 +46,17 @@ async def unschedule_cancelation(session: WriteSession, namespace: str, subscrip
         Conflict: another subscription of the customer starts after the end.
     """
     row, view = await locked(session, namespace, subscription_id)
-    require(view, Command.CONTINUE, clock.now())
-    others = await repository.not_ended(session, namespace, row.customer_id, row.active_from)
-    spans = [Span(other.active_from, other.active_to) for other in others if other.id != row.id]
-    if uniqueness.overlap([*spans, Span(row.active_from, None)]):
-        raise uniqueness.refusal()
+    now = clock.now()
+    require(view, Command.CONTINUE, now)
+    # Whatever has not ended when this one begins, overlaps with it once it has no end.
+    rows = await repository.not_ended(session, namespace, row.customer_id, row.active_from)
+    others = await repository.views(session, [other for other in rows if other.id != row.id])
+    asked = f"subscription {row.id} would run on; POST /api/v1/subscriptions/{row.id}/restore deletes what follows it"
+    if others:
+        raise uniqueness.refusal(others, asked, now)
     try:
         return await end_at(session, row, None)
     except IntegrityError as error:
         if violated(error) == ONE_AT_A_TIME:
-            raise uniqueness.refusal() from error
+            raise uniqueness.refusal([], asked, now) from error
         raise

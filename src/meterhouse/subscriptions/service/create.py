@@ -1,6 +1,6 @@
 """Making a subscription from a plan, or from a plan written for one customer (subscriptions section 4)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -15,7 +15,7 @@ from meterhouse.customers import service as customers
 from meterhouse.customers.customer import Customer
 from meterhouse.kernel import clock
 from meterhouse.kernel.db import WriteSession, violated
-from meterhouse.kernel.errors import NotFound, invalid
+from meterhouse.kernel.errors import Conflict, NotFound, invalid
 from meterhouse.kernel.locks import lock
 from meterhouse.kernel.periods import Duration
 from meterhouse.kernel.reach import within_reach
@@ -27,7 +27,6 @@ from meterhouse.subscriptions.models import (
 from meterhouse.subscriptions.service import checks
 from meterhouse.subscriptions.spec import SubscriptionSpec, from_plan
 from meterhouse.subscriptions.timing import NamedTiming, Timing
-from meterhouse.subscriptions.uniqueness import Span
 from meterhouse.subscriptions.views import CostBasisMode, SubscriptionView
 
 _CUSTOM_PLAN_KEY = "custom"
@@ -183,9 +182,14 @@ async def _custom(session: WriteSession, namespace: str, custom: CustomPlan) -> 
 
 
 async def _check_alone(session: WriteSession, namespace: str, customer: Customer, start: datetime) -> None:
+    # It has no end yet, so whatever has not ended when it begins, overlaps with it.
     others = await repository.not_ended(session, namespace, customer.id, start)
-    if uniqueness.overlap([*(Span(other.active_from, other.active_to) for other in others), Span(start, None)]):
-        raise uniqueness.refusal()
+    if others:
+        raise _not_alone(await repository.views(session, others), start)
+
+
+def _not_alone(others: Sequence[SubscriptionView], start: datetime) -> Conflict:
+    return uniqueness.refusal(others, f"the new one would run from {start.isoformat()} on", clock.now())
 
 
 def _subscription(namespace: str, new: NewSubscription, plan: Plan, spec: SubscriptionSpec) -> SubscriptionRow:
@@ -217,6 +221,6 @@ async def _store(session: WriteSession, row: SubscriptionRow, spec: Subscription
         await session.flush()
     except IntegrityError as error:
         if violated(error) == ONE_AT_A_TIME:
-            raise uniqueness.refusal() from error
+            raise _not_alone([], row.active_from) from error
         raise
     await repository.insert_phases(session, row, spec.phases)
