@@ -78,6 +78,10 @@ def v3(sold: SubscriptionView) -> str:
     return f"/api/v3/openmeter/subscriptions/{sold.id}/addons"
 
 
+def extension(sold: SubscriptionView) -> str:
+    return f"/api/v3/meterhouse/subscriptions/{sold.id}/addons"
+
+
 def wish(bought: Addon, quantity: Any = 2, timing: Any = "immediate", **members: Any) -> dict[str, Any]:
     return {"addon": {"id": bought.id}, "quantity": quantity, "timing": timing, **members}
 
@@ -133,6 +137,54 @@ async def test_v1_takes_raises_and_drops(
     now = (await client.get(one)).json()
     assert (now["quantity"], now["quantityAt"]) == (0, "2025-05-02T00:00:00Z")
     assert (await client.get(v1(sold))).json() == [now]
+
+
+async def test_the_extension_changes_what_only_v3_shows(
+    client: httpx.AsyncClient, sold: SubscriptionView, offered: dict[str, Addon], synced: list[str], time: FrozenClock
+) -> None:
+    made = (await client.post(v3(sold), json=wish(offered["calls"], 1))).json()
+    one = f"{extension(sold)}/{made['id']}"
+    # Both refusals of the ways that do not go lead here.
+    again = await client.post(v3(sold), json=wish(offered["calls"], 1))
+    assert (again.status_code, f"PATCH {one} changes its quantity" in again.json()["detail"]) == (409, True)
+    change = {"quantity": 0, "timing": "2025-04-20T10:00:00+02:00"}
+    refused = await client.patch(f"{v1(sold)}/{made['id']}", json=change)
+    assert (refused.status_code, f"PATCH {extension(sold)}/{{" in refused.json()["detail"]) == (400, True)
+    synced.clear()
+    dropped = await client.patch(one, json=change)
+    assert dropped.status_code == 200, dropped.text
+    assert dropped.json()["timeline"] == [
+        {"active_from": "2025-04-10T00:00:00Z", "active_to": "2025-04-20T08:00:00Z", "quantity": 1},
+        {"active_from": "2025-04-20T08:00:00Z", "quantity": 0},
+    ]
+    assert synced == [sold.id]
+    assert (await client.get(f"{v3(sold)}/{made['id']}")).json() == dropped.json()
+    seats = (await client.post(v3(sold), json=wish(offered["seats"], 2))).json()
+    raised = await client.patch(
+        f"{extension(sold)}/{seats['id']}", json={"quantity": 5, "timing": "next_billing_cycle"}
+    )
+    assert [segment["quantity"] for segment in raised.json()["timeline"]] == [2, 5]
+    time.at = at("2025-05-02")
+    assert (await client.get(f"{v3(sold)}/{seats['id']}")).json()["quantity"] == 5
+
+
+async def test_the_extension_refuses_what_is_wrong(
+    client: httpx.AsyncClient, sold: SubscriptionView, offered: dict[str, Addon], synced: list[str]
+) -> None:
+    made = (await client.post(v3(sold), json=wish(offered["seats"], 2))).json()
+    synced.clear()
+    one, good = f"{extension(sold)}/{made['id']}", {"quantity": 1, "timing": "immediate"}
+    wrong = [{"quantity": 1}, {"timing": "immediate"}, {**good, "name": "mine"}]
+    wrong += [{**good, **members} for members, _ in HOSTILE if {"quantity", "timing"} & set(members)]
+    for body in wrong:
+        answer = await client.patch(one, json=body)
+        assert (answer.status_code, answer.headers["content-type"]) == (400, "application/problem+json"), body
+    for path in (one.replace(sold.id, UNKNOWN), f"{extension(sold)}/{UNKNOWN}"):
+        assert (await client.patch(path, json=good)).status_code == 404
+    assert synced == []
+    assert (await client.get(f"{v3(sold)}/{made['id']}")).json() == made
+    assert (await client.post(f"/api/v1/subscriptions/{sold.id}/cancel", json={})).status_code == 200
+    assert (await client.patch(one, json=good)).status_code == 403
 
 
 async def test_v3_takes_lists_and_shows(

@@ -23,8 +23,8 @@ async def sell(shop: Shop, key: str, offered: str, *cards: dict[str, Any], mode:
     """Publish a plan that offers an add-on, and subscribe a customer of the same key to it."""
     body = {"key": key, "name": key, "currency": "USD", "billingCadence": "P1M", "settlementMode": mode}
     draft = await shop.world.call("POST", "/api/v1/plans", {**body, "phases": [phase(*cards)]}, status=201)
-    assignment = {"addonId": offered, "fromPlanPhase": "main"}
-    await shop.world.call("POST", f"/api/v1/plans/{draft['id']}/addons", assignment, status=201)
+    assignment = {"name": "Offered", "addon": {"id": offered}, "from_plan_phase": "main"}
+    await shop.world.call("POST", f"/api/v3/openmeter/plans/{draft['id']}/addons", assignment, status=201)
     await shop.world.call("POST", f"/api/v1/plans/{draft['id']}/publish")
     await shop.subscribe(key)
 
@@ -107,6 +107,44 @@ async def test_bought_raised_and_dropped_within_a_month(new_world: NewWorld) -> 
         assert totals(await shop.invoices("metered"), "total") == 10
 
         await shop.check_stable(differences=["seats", "support"])
+
+
+async def test_an_addon_that_converts_units_is_dropped_and_taken_up_again(new_world: NewWorld) -> None:
+    async with new_world() as world:
+        shop = Shop(world)
+        await shop.open()
+        await shop.move_to(utc(2025, 4, 1))
+        thousands = {"operation": "divide", "conversion_factor": "1000", "rounding": "ceiling"}
+        feature = (await world.call("GET", "/api/v1/features/tokens"))["id"]
+        card = {
+            "key": "tokens",
+            "name": "Tokens",
+            "feature": {"id": feature},
+            "billing_cadence": "P1M",
+            "price": {"type": "unit", "amount": "3"},
+            "unit_config": thousands,
+        }
+        body = {"key": "bulk", "name": "Bulk", "currency": "USD", "instance_type": "single", "rate_cards": [card]}
+        bulk = (await world.call("POST", "/api/v3/openmeter/addons", body, status=201))["id"]
+        await world.call("POST", f"/api/v3/openmeter/addons/{bulk}/publish")
+        await sell(shop, "acme", bulk, usage_card(CARDS["unit"], price=None))
+        path = f"subscriptions/{shop.subscriptions['acme']}/addons"
+        wish = {"addon": {"id": bulk}, "quantity": 1, "timing": "immediate"}
+        bought = (await world.call("POST", f"/api/v3/openmeter/{path}", wish, status=201))["id"]
+        for day, quantity, tokens in ((11, 0, 1500), (21, 1, 800), (26, 0, 2100)):
+            await shop.use(["acme"], D(tokens))
+            await shop.move_to(utc(2025, 4, day))
+            await world.call(
+                "PATCH", f"/api/v3/meterhouse/{path}/{bought}", {"quantity": quantity, "timing": "immediate"}
+            )
+        await shop.use(["acme"], D(9000))
+        await shop.move_to(utc(2025, 5, 1, 2))
+        # 1500 of the first days are two thousands, 2100 of the last are three; what was used without it costs nothing.
+        assert await lines_of(shop, "acme") == [
+            ("Tokens", "2025-04-01", "2025-04-11", D(6)),
+            ("Tokens", "2025-04-21", "2025-04-26", D(9)),
+        ]
+        await shop.check_stable()
 
 
 async def test_taken_for_days_that_were_invoiced(new_world: NewWorld) -> None:

@@ -145,7 +145,9 @@ def refuse_beyond_v1(bought: Purchase) -> None:
     """
     if any(card.unit_conversion is not None for card in bought.addon.rate_cards):
         message = f"add-on {bought.addon.key} has a unit conversion, which only API v3 can show"
-        raise invalid(message, code="unit_config_not_representable")
+        shown = f"/api/v3/openmeter/subscriptions/{bought.subscription.id}/addons"
+        change = f"PATCH /api/v3/meterhouse/subscriptions/{bought.subscription.id}/addons/{{subscriptionAddonId}}"
+        raise invalid(f"{message}: at {shown}; {change} changes its quantity", code="unit_config_not_representable")
 
 
 def _shown(bought: Purchase) -> SubscriptionAddon:

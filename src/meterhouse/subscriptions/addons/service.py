@@ -58,7 +58,8 @@ async def buy(
     had = await _of(session, view)
     found = next((one for one in had if one.addon_id == addon.id), None)
     if found is not None and not or_change:
-        raise Conflict(f"the subscription has add-on {addon.key} already: {found.id}")
+        change = f"PATCH /api/v3/meterhouse/subscriptions/{view.id}/addons/{found.id}"
+        raise Conflict(f"the subscription has add-on {addon.key} already: {found.id}; {change} changes its quantity")
     purchase = found or SubscriptionAddonRow(
         namespace=namespace, subscription_id=view.id, addon_id=addon.id, labels=dict(new.metadata)
     )
