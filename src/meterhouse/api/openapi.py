@@ -4,7 +4,11 @@ from typing import Any
 
 import yaml
 from fastapi import FastAPI
+from pydantic import TypeAdapter
 
+from meterhouse.kernel.periods import Duration
+
+_DURATION = TypeAdapter(Duration)
 _FASTAPI_ERRORS = ("HTTPValidationError", "ValidationError")
 
 
@@ -21,6 +25,11 @@ def tidy(app: FastAPI) -> None:
             schemas = document.get("components", {}).get("schemas", {})
             for name in _FASTAPI_ERRORS:
                 schemas.pop(name, None)
+            for schema in schemas.values():
+                for member in schema.get("properties", {}).values():
+                    if member.get("format") == "duration" and isinstance(member.get("default"), dict):
+                        # Defaults of requests come as the parts that they have in Python.
+                        member["default"] = str(_DURATION.validate_python(member["default"]))
             app.openapi_schema = document
         return app.openapi_schema
 
