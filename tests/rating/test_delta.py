@@ -119,6 +119,20 @@ def test_what_is_fully_discounted_stays_free_however_often_it_is_billed() -> Non
         assert all(total_of(run).total == 0 for run in runs(unit(price), *map(str, range(1, 30)), pct="100"))
 
 
+def test_what_rounding_billed_beyond_a_maximum_is_not_taken_back() -> None:
+    """The second run rounds up to a cent more than the maximum, which is no reason to give usage that grew back."""
+    price = unit("0.24398", maximum="0.385")
+    assert [worth(run) for run in runs(price, "0.03", "1.61", "1.66", "5")] == ["0.01", "0.39", "0", "0"]
+
+
+def test_a_share_off_gives_way_where_a_maximum_has_nothing_left_to_give() -> None:
+    runs_ = runs(unit("0.00947", maximum="0.00001"), "2.12", "2.64", pct="16.7")
+    assert [written(run) for run in runs_] == [
+        ["unit-price-usage 2.12 x 0.00947 = 0.02 -pct:0 -max:0.02 => 0"],
+        ["unit-price-usage 0.52 x 0.00947 = 0 -pct:0 -max:0 => 0"],
+    ]
+
+
 def test_usage_that_decreased_is_taken_back() -> None:
     _, correction = runs(unit("10"), "8", "5")
     assert written(correction) == ["unit-price-usage -3 x 10 = -30"]

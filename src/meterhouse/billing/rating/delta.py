@@ -7,7 +7,7 @@ from typing import NamedTuple
 from meterhouse.billing.rating.pricing import Rated
 from meterhouse.billing.rating.results import AmountDiscount, DetailedLine
 from meterhouse.billing.rating.totals import with_totals
-from meterhouse.kernel.money import ZERO, plain, total
+from meterhouse.kernel.money import ZERO, minor_digits, plain, total
 from meterhouse.kernel.precision import exact
 
 _REVERSAL = "/reversal="
@@ -44,7 +44,17 @@ def delta(cumulative: Rated, booked: Sequence[Sequence[DetailedLine]], currency:
     due = cumulative.totals.total - _worth(detail for details in before.values() for detail in details)
     added = [_difference(detail, before.pop(_key(detail), []), currency) for detail in cumulative.details]
     reversed_lines = [_reversal(details, currency) for details in before.values()]
-    return _settled([detail for detail in (*added, *reversed_lines) if detail is not None], due, currency)
+    found = [detail for detail in (*added, *reversed_lines) if detail is not None]
+    if all(detail.quantity >= 0 for detail in found):
+        rounded = len(cumulative.details) + sum(map(len, booked))
+        due = _without_rounding(due, rounded, currency)
+    return _settled(found, due, currency)
+
+
+def _without_rounding(due: Decimal, rounded: int, currency: str) -> Decimal:
+    """Return 0 for what is negative by no more than so many rounded lines can make it: nothing of it was given up."""
+    most = rounded * Decimal(1).scaleb(-minor_digits(currency))
+    return ZERO if -most <= due < 0 else due
 
 
 def _worth(details: Iterable[DetailedLine]) -> Decimal:
@@ -55,13 +65,13 @@ def _worth(details: Iterable[DetailedLine]) -> Decimal:
 def _settled(details: list[DetailedLine], due: Decimal, currency: str) -> tuple[DetailedLine, ...]:
     """Change discounts, the last first, by what the lines' worth drifts from `due` through rounding."""
     drift = _worth(details) - due
-    for index, detail in reversed(list(enumerate(details))):
-        if not drift or not detail.discounts:
-            continue
-        last = detail.discounts[-1]
-        change = min(drift, max(detail.totals.total, ZERO)) if drift > 0 else max(drift, min(-last.amount, ZERO))
-        changed = (*detail.discounts[:-1], last.model_copy(update={"amount": last.amount + change}))
-        details[index] = with_totals(detail.model_copy(update={"discounts": changed}), currency)
+    places = [(index, place) for index, detail in enumerate(details) for place in range(len(detail.discounts))]
+    for index, place in reversed(places):
+        detail, discounts = details[index], list(details[index].discounts)
+        given = discounts[place].amount
+        change = min(drift, max(detail.totals.total, ZERO)) if drift > 0 else max(drift, min(-given, ZERO))
+        discounts[place] = discounts[place].model_copy(update={"amount": given + change})
+        details[index] = with_totals(detail.model_copy(update={"discounts": tuple(discounts)}), currency)
         drift -= change
     return tuple(details)
 
