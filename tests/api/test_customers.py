@@ -2,14 +2,11 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import pytest
 
-from meterhouse.api.app import create_app
-from meterhouse.api.services import Services
 from meterhouse.billing.profiles.models import OverrideRow, ProfileRow
 from meterhouse.kernel.db import Database
 
@@ -31,14 +28,6 @@ PROFILE = {
     "tax_enabled": True,
     "tax_enforced": False,
 }
-
-
-@pytest.fixture
-async def client(db: Database) -> AsyncIterator[httpx.AsyncClient]:
-    app = create_app(Services(db=db, namespace="default"), max_body_bytes=1_000_000)
-    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
-        yield client
 
 
 async def create(client: httpx.AsyncClient, **body: Any) -> dict[str, Any]:

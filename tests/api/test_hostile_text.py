@@ -1,26 +1,12 @@
 """Text that cannot be stored is the client's mistake, wherever it stands."""
 
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
-import pytest
-
-from meterhouse.api.app import create_app
-from meterhouse.api.services import Services
-from meterhouse.kernel.db import Database
 
 V1 = "/api/v1/customers"
 V3 = "/api/v3/openmeter/customers"
-
-
-@pytest.fixture
-async def client(db: Database) -> AsyncIterator[httpx.AsyncClient]:
-    app = create_app(Services(db=db, namespace="default"), max_body_bytes=1_000_000)
-    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
-        yield client
 
 
 async def test_unstorable_text_is_refused(client: httpx.AsyncClient) -> None:

@@ -1,16 +1,12 @@
 """Which instants requests may name (api-conventions section 16)."""
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
 import httpx
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from meterhouse.api.app import create_app
-from meterhouse.api.services import Services
 from meterhouse.api.wire import Instant
-from meterhouse.kernel.db import Database
 
 AT = TypeAdapter[datetime](Instant)
 # Forms of ISO 8601, or of Python, that RFC 3339 does not have.
@@ -47,14 +43,6 @@ def test_other_forms_are_refused(value: object) -> None:
 def test_instants_that_do_not_exist(text: str) -> None:
     with pytest.raises(ValidationError):
         AT.validate_python(text)
-
-
-@pytest.fixture
-async def client(db: Database) -> AsyncIterator[httpx.AsyncClient]:
-    app = create_app(Services(db=db, namespace="default"), max_body_bytes=1_000_000)
-    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
-        yield client
 
 
 async def test_queries_and_bodies_name_the_instant_that_is_refused(client: httpx.AsyncClient) -> None:

@@ -1,25 +1,10 @@
 """Query and path parameters of any route (api-conventions sections 4, 6, 7 and 9)."""
 
-from collections.abc import AsyncIterator
-
 import httpx
-import pytest
-
-from meterhouse.api.app import create_app
-from meterhouse.api.services import Services
-from meterhouse.kernel.db import Database
 
 V1 = "/api/v1/customers"
 V3 = "/api/v3/openmeter/customers"
 CREDITS = "/api/v3/openmeter/customers/01JNX8T0000000000000000001/credits"
-
-
-@pytest.fixture
-async def client(db: Database) -> AsyncIterator[httpx.AsyncClient]:
-    app = create_app(Services(db=db, namespace="default"), max_body_bytes=1_000_000)
-    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
-        yield client
 
 
 async def test_what_is_wrong_with_a_parameter_is_400_and_names_it(client: httpx.AsyncClient) -> None:

@@ -11,10 +11,9 @@ from meterhouse.kernel import clock
 from meterhouse.kernel.db import Database
 from meterhouse.kernel.errors import Conflict, DomainError, Forbidden, InvalidInput, NotFound
 from meterhouse.subscriptions import service
-from meterhouse.subscriptions.links import PREVIOUS, SUPERSEDING
 from meterhouse.subscriptions.service import Changed, Migration, PlanChange, PlanChoice, Restored
 from meterhouse.subscriptions.timing import NamedTiming, Timing
-from meterhouse.subscriptions.views import SubscriptionView
+from meterhouse.subscriptions.views import PREVIOUS, SUPERSEDING, SubscriptionView
 from tests.catalog.builders import flat_card, new_plan, phase
 from tests.fixtures.ticking import ticking
 from tests.subscriptions.conftest import NS, Publish, Subscribe, at

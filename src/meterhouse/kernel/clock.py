@@ -80,3 +80,8 @@ def as_utc(instant: datetime) -> datetime:
 def whole_seconds(instant: datetime) -> datetime:
     """Return `instant` cut down to the second. Billing periods and billing comparisons use whole seconds."""
     return instant.replace(microsecond=0)
+
+
+def written(at: datetime) -> str:
+    """Write an instant in UTC as RFC 3339 does, with a Z."""
+    return at.isoformat().replace("+00:00", "Z")

@@ -31,9 +31,14 @@ def is_fiat(currency: str) -> bool:
     return currency in FIAT
 
 
+def minor_unit(currency: str) -> Decimal:
+    """Return the smallest amount of `currency` that is paid."""
+    return Decimal(1).scaleb(-minor_digits(currency))
+
+
 def round_money(amount: Decimal, currency: str) -> Decimal:
     """Round `amount` to the minor unit of `currency`, half away from zero."""
-    return amount.quantize(Decimal(1).scaleb(-minor_digits(currency)), rounding=ROUND_HALF_UP, context=_WIDE)
+    return amount.quantize(minor_unit(currency), rounding=ROUND_HALF_UP, context=_WIDE)
 
 
 def is_rounded(amount: Decimal, currency: str) -> bool:
@@ -65,7 +70,7 @@ def largest_remainder(amount: Decimal, weights: list[Decimal], currency: str) ->
     amount = min(amount, whole)
     if whole == 0:
         return [ZERO for _ in weights]
-    unit = Decimal(1).scaleb(-minor_digits(currency))
+    unit = minor_unit(currency)
     exact = [amount * weight / whole for weight in weights]
     shares = [(share // unit) * unit for share in exact]
     left = int((amount - total(shares)) / unit)

@@ -5,8 +5,6 @@ from meterhouse.subscriptions import repository
 from meterhouse.subscriptions.models import SubscriptionRow
 from meterhouse.subscriptions.views import PREVIOUS, SUPERSEDING
 
-__all__ = ["PREVIOUS", "SUPERSEDING", "link", "unlink"]
-
 
 def link(before: SubscriptionRow, after: SubscriptionRow) -> None:
     """Note that `after` takes the place of `before`."""

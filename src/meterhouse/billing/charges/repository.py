@@ -20,6 +20,8 @@ _KEPT = and_(ChargeRunRow.voided_at.is_(None), ChargeRunRow.deleted_at.is_(None)
 _LEFT = and_(_KEPT, ChargeRunRow.type == "invalid_due_to_unsupported_credit_note")
 # A run that counts.
 _LIVE = and_(_KEPT, ChargeRunRow.type != "invalid_due_to_unsupported_credit_note")
+# What a run bills, discounts off.
+_NET = ChargeRunRow.amount + ChargeRunRow.charges_total - ChargeRunRow.discounts_total
 _PUBLIC_STATUS = func.split_part(ChargeRow.status, ".", 1)
 # When the scheduler shall try again; GREATEST passes over a missing retry.
 _DUE_AT = func.greatest(ChargeRow.advance_after, ChargeRow.retry_after)
@@ -65,7 +67,6 @@ async def of_subscriptions(
     `invoiced_beyond` only charges of which they bill days after that.
     """
     sealed = _LIVE & ChargeRunRow.sealed_at.is_not(None) & ChargeRunRow.line_id.is_not(None)
-    net = ChargeRunRow.amount + ChargeRunRow.charges_total - ChargeRunRow.discounts_total
     until = func.max(ChargeRunRow.service_period_to).filter(sealed)
     query = (
         select(
@@ -73,7 +74,7 @@ async def of_subscriptions(
             func.coalesce(func.bool_or(_LIVE), False),
             func.min(ChargeRunRow.service_period_from).filter(sealed),
             until,
-            func.sum(net).filter(sealed),
+            func.sum(_NET).filter(sealed),
         )
         .outerjoin(ChargeRunRow, ChargeRunRow.charge_id == ChargeRow.id)
         .where(ChargeRow.namespace == namespace, ChargeRow.subscription_id.in_(subscription_ids))
@@ -93,13 +94,12 @@ async def left_to_invoices(
 
     Each with from when, until when and for how much they bill it, without the credits, which were given back.
     """
-    paid = ChargeRunRow.amount + ChargeRunRow.charges_total - ChargeRunRow.discounts_total - ChargeRunRow.credits_total
     query = (
         select(
             ChargeRow,
             func.min(ChargeRunRow.service_period_from),
             func.max(ChargeRunRow.service_period_to),
-            func.sum(paid),
+            func.sum(_NET - ChargeRunRow.credits_total),
         )
         .join(ChargeRunRow, ChargeRunRow.charge_id == ChargeRow.id)
         .where(ChargeRow.namespace == namespace, ChargeRow.subscription_id.in_(subscription_ids))

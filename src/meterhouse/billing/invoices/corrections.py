@@ -4,7 +4,7 @@ from datetime import datetime
 
 from meterhouse.billing.invoices import issues, repository
 from meterhouse.billing.invoices.flags import is_immutable
-from meterhouse.billing.invoices.lines import ref_of, show_origin, show_projection
+from meterhouse.billing.invoices.lines import default_tax_of, ref_of, show_origin, show_projection
 from meterhouse.billing.invoices.machine import Machine
 from meterhouse.billing.invoices.models import STANDARD, InvoiceLineRow, InvoiceRow
 from meterhouse.billing.invoices.recalculation import recalculate_standard
@@ -51,9 +51,9 @@ class Corrections:
         path = f"lines/{line.id}"
         warnings = []
         if until is None or until < line.period_end:
-            since = "any more" if until is None else f"after {_text(until)}"
+            since = "any more" if until is None else f"after {clock.written(until)}"
             message = (
-                f"{line.name} bills until {_text(line.period_end)}, but nobody has it {since}; "
+                f"{line.name} bills until {clock.written(line.period_end)}, but nobody has it {since}; "
                 f"there are no credit notes, so settle it by hand (line {line.id})"
             )
             warnings.append(Issue(IMMUTABLE, message, path, Severity.WARNING, _COMPONENT))
@@ -69,8 +69,7 @@ class Corrections:
         if found is None or is_immutable(State(found[0].status)):
             return
         invoice, line = found
-        default_tax = invoice.workflow.default_tax_config if invoice.workflow else None
-        show_origin(line, await self._engine.origin(session, line.charge_id), default_tax)
+        show_origin(line, await self._engine.origin(session, line.charge_id), default_tax_of(invoice))
         await show_projection(session, line, await self._engine.projection(session, ref_of(invoice, line)))
         await self._changed(session, invoice)
 
@@ -89,7 +88,3 @@ class Corrections:
         elif await self._machine.fire(session, invoice, Trigger.UPDATED):
             await self._machine.fire(session, invoice, Trigger.NEXT)
         await self._machine.settle(session, invoice)
-
-
-def _text(at: datetime) -> str:
-    return at.isoformat().replace("+00:00", "Z")

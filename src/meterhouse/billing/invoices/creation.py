@@ -9,7 +9,7 @@ import structlog
 from meterhouse.billing.invoices import repository
 from meterhouse.billing.invoices.freezing import customer_party, supplier_party, workflow_of
 from meterhouse.billing.invoices.gathering import Gathering
-from meterhouse.billing.invoices.lines import ref_of, show_origin, show_projection
+from meterhouse.billing.invoices.lines import default_tax_of, ref_of, show_origin, show_projection
 from meterhouse.billing.invoices.machine import Machine
 from meterhouse.billing.invoices.models import GATHERING, STANDARD, InvoiceLineRow, InvoiceRow
 from meterhouse.billing.invoices.numbers import NumberScope, draw_number
@@ -178,8 +178,7 @@ class Creation:
         remainder = InvoiceLineRow(**{name: getattr(line, name) for name in _INHERITED})
         line.invoice_id, line.invoice_kind = invoice.id, STANDARD
         line.invoice_at = valued.ref.invoice_at
-        default_tax = invoice.workflow.default_tax_config if invoice.workflow else None
-        show_origin(line, await self._engine.origin(session, line.charge_id), default_tax)
+        show_origin(line, await self._engine.origin(session, line.charge_id), default_tax_of(invoice))
         await show_projection(session, line, valued.projection)
         if not rest.is_empty():
             remainder.invoice_kind = GATHERING

@@ -18,7 +18,7 @@ from meterhouse.billing.invoices.inputs import (
     on_a_draft,
     tax_differs,
 )
-from meterhouse.billing.invoices.lines import ref_of, show_origin, show_projection
+from meterhouse.billing.invoices.lines import default_tax_of, ref_of, show_origin, show_projection
 from meterhouse.billing.invoices.machine import Machine, not_available
 from meterhouse.billing.invoices.models import GATHERING, STANDARD, InvoiceLineRow, InvoiceRow
 from meterhouse.billing.invoices.selection import NOT_BILLABLE
@@ -134,13 +134,12 @@ class Editing:
 
     async def _add(self, session: WriteSession, invoice: InvoiceRow, line: LineInput) -> None:
         pending = invoice.kind == GATHERING
-        default_tax = invoice.workflow.default_tax_config if invoice.workflow else None
         intent = intent_of(
             line if pending else on_a_draft(line),
             namespace=invoice.namespace,
             customer_id=invoice.customer_id,
             currency=invoice.currency,
-            default_tax=default_tax,
+            default_tax=default_tax_of(invoice),
         )
         [charge] = await self._engine.create(session, [intent], gathering_lines=pending)
         if pending:
@@ -157,7 +156,7 @@ class Editing:
             changed_at=clock.now(),
         )
         projection = await self._engine.invoice_created(session, ref_of(invoice, row))
-        show_origin(row, await self._engine.origin(session, row.charge_id), default_tax)
+        show_origin(row, await self._engine.origin(session, row.charge_id), default_tax_of(invoice))
         session.add(row)
         await show_projection(session, row, projection)
 

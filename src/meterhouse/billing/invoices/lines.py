@@ -28,6 +28,11 @@ def ref_of(invoice: InvoiceRow, line: InvoiceLineRow) -> LineRef:
     )
 
 
+def default_tax_of(invoice: InvoiceRow) -> TaxConfig | None:
+    """Return the tax of lines that say nothing of it, as it was when the invoice was made."""
+    return invoice.workflow.default_tax_config if invoice.workflow else None
+
+
 def show_origin(line: InvoiceLineRow, origin: LineOrigin, default_tax: TaxConfig | None) -> None:
     """Put onto the line what its charge is."""
     line.engine = origin.engine

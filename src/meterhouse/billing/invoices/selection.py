@@ -12,6 +12,7 @@ from meterhouse.billing.invoices import repository
 from meterhouse.billing.invoices.lines import ref_of
 from meterhouse.billing.invoices.models import InvoiceLineRow, InvoiceRow
 from meterhouse.billing.ports import Billability, LineEngine, NotBillable
+from meterhouse.kernel import clock
 from meterhouse.kernel.db import ReadSession
 from meterhouse.kernel.errors import DomainError, Unavailable
 from meterhouse.kernel.periods import Period
@@ -111,7 +112,7 @@ def refusal(left: Sequence[Left], request: BillingRequest, subscriptions: Sequen
     moments = [each.why.next_billable_at for each in left if each.why.next_billable_at is not None]
     earliest = min(moments, default=None)
     extra: dict[str, object] = {
-        "next_billable_at": _instant(earliest) if earliest else None,
+        "next_billable_at": clock.written(earliest) if earliest else None,
         "pending_lines": [_explained(each) for each in left[:MAX_EXPLAINED_LINES]],
         "subscriptions": [dict(each) for each in subscriptions],
     }
@@ -132,11 +133,7 @@ def _explained(left: Left) -> dict[str, object]:
         "line_id": line.id,
         "charge_id": line.charge_id,
         "feature_key": line.feature_key,
-        "period": {"from": _instant(line.period_start), "to": _instant(line.period_end)},
-        "invoice_at": _instant(line.invoice_at),
+        "period": {"from": clock.written(line.period_start), "to": clock.written(line.period_end)},
+        "invoice_at": clock.written(line.invoice_at),
         "reason": left.why.reason.value if left.why.reason else None,
     }
-
-
-def _instant(at: datetime) -> str:
-    return at.isoformat().replace("+00:00", "Z")

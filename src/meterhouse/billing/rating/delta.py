@@ -7,7 +7,7 @@ from typing import NamedTuple
 from meterhouse.billing.rating.pricing import Rated
 from meterhouse.billing.rating.results import AmountDiscount, DetailedLine
 from meterhouse.billing.rating.totals import with_totals
-from meterhouse.kernel.money import ZERO, minor_digits, plain, total
+from meterhouse.kernel.money import ZERO, minor_unit, plain, total
 from meterhouse.kernel.precision import exact
 
 _REVERSAL = "/reversal="
@@ -53,8 +53,7 @@ def delta(cumulative: Rated, booked: Sequence[Sequence[DetailedLine]], currency:
 
 def _without_rounding(due: Decimal, rounded: int, currency: str) -> Decimal:
     """Return 0 for what is negative by no more than so many rounded lines can make it: nothing of it was given up."""
-    most = rounded * Decimal(1).scaleb(-minor_digits(currency))
-    return ZERO if -most <= due < 0 else due
+    return ZERO if -rounded * minor_unit(currency) <= due < 0 else due
 
 
 def _worth(details: Iterable[DetailedLine]) -> Decimal:
@@ -67,6 +66,8 @@ def _settled(details: list[DetailedLine], due: Decimal, currency: str) -> tuple[
     drift = _worth(details) - due
     places = [(index, place) for index, detail in enumerate(details) for place in range(len(detail.discounts))]
     for index, place in reversed(places):
+        if not drift:
+            break
         detail, discounts = details[index], list(details[index].discounts)
         given = discounts[place].amount
         change = min(drift, max(detail.totals.total, ZERO)) if drift > 0 else max(drift, min(-given, ZERO))

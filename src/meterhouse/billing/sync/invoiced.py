@@ -16,7 +16,7 @@ from meterhouse.billing.charges.states import Status
 from meterhouse.billing.charges.views import ChargeState
 from meterhouse.billing.sync.matching import MORE, item_of, recurs
 from meterhouse.catalog.prices import FlatPrice
-from meterhouse.kernel.money import ZERO, minor_digits, plain, round_money, total
+from meterhouse.kernel.money import ZERO, minor_unit, plain, round_money, total
 from meterhouse.kernel.periods import Period
 from meterhouse.kernel.precision import exact
 
@@ -158,7 +158,7 @@ def _beside(intent: ChargeIntent, issued: Sequence[ChargeState], kept: Sequence[
         return intent
     paid_part, days = (100 - _off(intent)) / 100, _uncovered(intent, kept)
     owed = _amount(intent) * _share(intent, intent.service_period) * paid_part - billed
-    if owed < Decimal(1).scaleb(-minor_digits(intent.currency)):
+    if owed < minor_unit(intent.currency):
         owed = ZERO  # it became no dearer; what is left comes from rounding the lines
     # A charge rounds its price, then its share of it, then its discount: so that the share comes to what is owed, the
     # price is found from that once it is rounded.

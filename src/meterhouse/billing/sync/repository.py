@@ -10,9 +10,8 @@ from sqlalchemy.types import String
 
 from meterhouse.billing.sync.models import SyncStateRow
 from meterhouse.kernel.db import ReadSession
-from meterhouse.subscriptions.links import PREVIOUS
 from meterhouse.subscriptions.models import SubscriptionRow
-from meterhouse.subscriptions.views import SubscriptionView
+from meterhouse.subscriptions.views import PREVIOUS, SubscriptionView
 
 
 class Subscription(NamedTuple):

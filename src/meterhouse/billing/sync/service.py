@@ -27,8 +27,7 @@ from meterhouse.kernel.db import Database, ReadSession, WriteSession
 from meterhouse.kernel.errors import Conflict, DomainError, NotFound
 from meterhouse.kernel.locks import lock
 from meterhouse.subscriptions import service as subscriptions
-from meterhouse.subscriptions.links import SUPERSEDING
-from meterhouse.subscriptions.views import SubscriptionView
+from meterhouse.subscriptions.views import SUPERSEDING, SubscriptionView
 
 log = structlog.get_logger(__name__)
 
